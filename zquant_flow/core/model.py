@@ -1,0 +1,357 @@
+"""What does a definition say?
+
+Frozen values, free of any file format. `definitions.schema` makes them from what people write; `encode` and `decode`
+turn them into the JSON that the database keeps, whose hash is the identity of a version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+
+class TaskType(StrEnum):
+    MANUAL = "manual_task"
+    COMMON = "common_task"
+    WORKFLOW = "workflow"
+
+
+class WorkflowType(StrEnum):
+    SERIAL = "serial"
+    PARALLEL = "parallel"
+
+
+class OnFailure(StrEnum):
+    STOP = "stop"
+    CONTINUE = "continue"
+
+
+class TriggerRule(StrEnum):
+    """When does a node start, seen from its dependencies? (SEMANTICS §8.2)"""
+
+    ALL_SUCCESS = "all_success"
+    ALL_DONE = "all_done"
+    ANY_SUCCESS = "any_success"
+    ANY_FAILED = "any_failed"
+    NONE_FAILED = "none_failed"
+
+
+class Overlap(StrEnum):
+    """What a fire does when an execution of the task is active (SEMANTICS §6.8)."""
+
+    SKIP = "skip"
+    QUEUE = "queue"
+    ALLOW = "allow"
+    REPLACE = "replace"
+
+
+class Catchup(StrEnum):
+    """Which of the fires found too late still run (SEMANTICS §6.6)."""
+
+    NONE = "none"
+    LATEST = "latest"
+    ALL = "all"
+
+
+class Isolation(StrEnum):
+    """Where a Python attempt runs: a process of its own, or a thread of a shared one."""
+
+    PROCESS = "process"
+    THREAD = "thread"
+
+
+DEFAULT_TIMEOUT = timedelta(hours=1)
+DEFAULT_RETRY_INTERVAL = timedelta(seconds=60)
+DEFAULT_MISFIRE_GRACE = timedelta(seconds=300)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One way to be due: exactly one of the three is set."""
+
+    cron: str | None = None
+    interval: timedelta | None = None
+    run_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """When a task is due; `timezone` None means the default zone of the installation. Instants are aware, in UTC."""
+
+    rules: tuple[Rule, ...]
+    timezone: str | None = None
+    start_at: datetime | None = None
+    end_at: datetime | None = None
+    catchup: Catchup = Catchup.LATEST
+    catchup_limit: int = 100
+    misfire_grace: timedelta = DEFAULT_MISFIRE_GRACE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """How the wait grows: interval x factor^(n-1), at most `cap`, plus or minus a share `jitter` of itself."""
+
+    factor: float = 2.0
+    cap: timedelta | None = None
+    jitter: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    max_retries: int = 0
+    interval: timedelta = DEFAULT_RETRY_INTERVAL
+    backoff: Backoff | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """What an attempt does: an executor's name and its validated config, and the bounds around it.
+
+    `timeout` None lifts the bound. `working_dir` None means the folder of the task file.
+    """
+
+    executor: str
+    config: Mapping[str, Any]
+    env: Mapping[str, str] = field(default_factory=dict)
+    working_dir: str | None = None
+    timeout: timedelta | None = DEFAULT_TIMEOUT
+    retry: RetryPolicy = RetryPolicy()
+    isolation: Isolation = Isolation.PROCESS
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One place in a workflow: inline (`action`) or a reference to a registered task (`task`, by name).
+
+    `arguments`: the params that this node gets, as values or references (`core.references`).
+    """
+
+    name: str
+    dependencies: tuple[str, ...] = ()
+    trigger_rule: TriggerRule = TriggerRule.ALL_SUCCESS
+    action: Action | None = None
+    task: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workflow:
+    workflow_type: WorkflowType = WorkflowType.SERIAL
+    on_failure: OnFailure = OnFailure.STOP
+    max_parallel: int | None = None
+    timeout: timedelta | None = None
+    nodes: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskDef:
+    """All that a file, or the API, says about a task. Of `action` and `workflow` at most one is set."""
+
+    name: str
+    task_type: TaskType
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    schedule: Schedule | None = None
+    enabled: bool = True
+    params: Mapping[str, Any] = field(default_factory=dict)
+    overlap: Overlap = Overlap.SKIP
+    action: Action | None = None
+    workflow: Workflow | None = None
+    bundle: str | None = None
+    """Hash of the Python sources this definition runs from, if it has any."""
+
+
+def content_hash(encoded: Mapping[str, Any]) -> str:
+    """The identity of a definition: SHA-256 over its canonical JSON, 32 hex digits."""
+    return hashlib.sha256(canonical(encoded).encode()).hexdigest()[:32]
+
+
+def canonical(encoded: Mapping[str, Any]) -> str:
+    """JSON text with sorted keys and no blanks; equal values give equal text."""
+    return json.dumps(encoded, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def encode(task: TaskDef) -> dict[str, Any]:
+    """A definition as plain JSON values; defaults are left out, so that new fields change no hash."""
+    out: dict[str, Any] = {"name": task.name, "task_type": task.task_type.value}
+    _put(out, "description", task.description, "")
+    _put(out, "tags", list(task.tags), [])
+    _put(out, "enabled", task.enabled, True)
+    _put(out, "params", dict(task.params), {})
+    _put(out, "overlap", task.overlap.value, Overlap.SKIP.value)
+    _put(out, "bundle", task.bundle, None)
+    if task.schedule:
+        out["schedule"] = _encode_schedule(task.schedule)
+    if task.action:
+        out["action"] = _encode_action(task.action)
+    if task.workflow:
+        out["workflow"] = _encode_workflow(task.workflow)
+    return out
+
+
+def decode(encoded: Mapping[str, Any]) -> TaskDef:
+    """The inverse of `encode`."""
+    get = encoded.get
+    schedule, action, workflow = get("schedule"), get("action"), get("workflow")
+    return TaskDef(
+        name=encoded["name"],
+        task_type=TaskType(encoded["task_type"]),
+        description=get("description", ""),
+        tags=tuple(get("tags", ())),
+        schedule=_decode_schedule(schedule) if schedule else None,
+        enabled=get("enabled", True),
+        params=get("params", {}),
+        overlap=Overlap(get("overlap", "skip")),
+        action=_decode_action(action) if action else None,
+        workflow=_decode_workflow(workflow) if workflow else None,
+        bundle=get("bundle"),
+    )
+
+
+def _put(out: dict[str, Any], key: str, value: Any, default: Any) -> None:
+    if value != default:
+        out[key] = value
+
+
+def _seconds(value: timedelta | None) -> float | None:
+    return None if value is None else value.total_seconds()
+
+
+def _delta(value: float | None) -> timedelta | None:
+    return None if value is None else timedelta(seconds=value)
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _encode_schedule(schedule: Schedule) -> dict[str, Any]:
+    out: dict[str, Any] = {"rules": [_encode_rule(rule) for rule in schedule.rules]}
+    _put(out, "timezone", schedule.timezone, None)
+    _put(out, "start_at", schedule.start_at and schedule.start_at.isoformat(), None)
+    _put(out, "end_at", schedule.end_at and schedule.end_at.isoformat(), None)
+    _put(out, "catchup", schedule.catchup.value, Catchup.LATEST.value)
+    _put(out, "catchup_limit", schedule.catchup_limit, 100)
+    _put(out, "misfire_grace", _seconds(schedule.misfire_grace), _seconds(DEFAULT_MISFIRE_GRACE))
+    return out
+
+
+def _decode_schedule(encoded: Mapping[str, Any]) -> Schedule:
+    get = encoded.get
+    return Schedule(
+        rules=tuple(
+            Rule(
+                cron=rule.get("cron"),
+                interval=_delta(rule.get("interval")),
+                run_at=_instant(rule.get("run_at")),
+            )
+            for rule in encoded["rules"]
+        ),
+        timezone=get("timezone"),
+        start_at=_instant(get("start_at")),
+        end_at=_instant(get("end_at")),
+        catchup=Catchup(get("catchup", "latest")),
+        catchup_limit=get("catchup_limit", 100),
+        misfire_grace=timedelta(seconds=get("misfire_grace", 300)),
+    )
+
+
+def _encode_rule(rule: Rule) -> dict[str, Any]:
+    if rule.cron is not None:
+        return {"cron": rule.cron}
+    if rule.interval is not None:
+        return {"interval": rule.interval.total_seconds()}
+    assert rule.run_at is not None
+    return {"run_at": rule.run_at.isoformat()}
+
+
+def _encode_action(action: Action) -> dict[str, Any]:
+    out: dict[str, Any] = {"executor": action.executor, "config": dict(action.config)}
+    _put(out, "env", dict(action.env), {})
+    _put(out, "working_dir", action.working_dir, None)
+    _put(out, "timeout", _seconds(action.timeout), _seconds(DEFAULT_TIMEOUT))
+    _put(out, "isolation", action.isolation.value, Isolation.PROCESS.value)
+    _put(out, "priority", action.priority, 0)
+    _put(out, "max_retries", action.retry.max_retries, 0)
+    _put(out, "retry_interval", _seconds(action.retry.interval), _seconds(DEFAULT_RETRY_INTERVAL))
+    if action.retry.backoff:
+        backoff = action.retry.backoff
+        out["retry_backoff"] = {
+            "factor": backoff.factor,
+            "cap": _seconds(backoff.cap),
+            "jitter": backoff.jitter,
+        }
+    return out
+
+
+def _decode_action(encoded: Mapping[str, Any]) -> Action:
+    get = encoded.get
+    backoff = get("retry_backoff")
+    return Action(
+        executor=encoded["executor"],
+        config=encoded["config"],
+        env=get("env", {}),
+        working_dir=get("working_dir"),
+        timeout=_delta(encoded["timeout"]) if "timeout" in encoded else DEFAULT_TIMEOUT,
+        isolation=Isolation(get("isolation", "process")),
+        priority=get("priority", 0),
+        retry=RetryPolicy(
+            max_retries=get("max_retries", 0),
+            interval=timedelta(seconds=get("retry_interval", 60)),
+            backoff=Backoff(factor=backoff["factor"], cap=_delta(backoff["cap"]), jitter=backoff["jitter"])
+            if backoff
+            else None,
+        ),
+    )
+
+
+def _encode_workflow(workflow: Workflow) -> dict[str, Any]:
+    out: dict[str, Any] = {
+        "workflow_type": workflow.workflow_type.value,
+        "nodes": [_encode_node(node) for node in workflow.nodes],
+    }
+    _put(out, "on_failure", workflow.on_failure.value, OnFailure.STOP.value)
+    _put(out, "max_parallel", workflow.max_parallel, None)
+    _put(out, "timeout", _seconds(workflow.timeout), None)
+    return out
+
+
+def _decode_workflow(encoded: Mapping[str, Any]) -> Workflow:
+    get = encoded.get
+    return Workflow(
+        workflow_type=WorkflowType(encoded["workflow_type"]),
+        on_failure=OnFailure(get("on_failure", "stop")),
+        max_parallel=get("max_parallel"),
+        timeout=_delta(get("timeout")),
+        nodes=tuple(_decode_node(node) for node in encoded["nodes"]),
+    )
+
+
+def _encode_node(node: Node) -> dict[str, Any]:
+    out: dict[str, Any] = {"name": node.name}
+    _put(out, "dependencies", list(node.dependencies), [])
+    _put(out, "trigger_rule", node.trigger_rule.value, TriggerRule.ALL_SUCCESS.value)
+    _put(out, "task", node.task, None)
+    _put(out, "arguments", dict(node.arguments), {})
+    if node.action:
+        out["action"] = _encode_action(node.action)
+    return out
+
+
+def _decode_node(encoded: Mapping[str, Any]) -> Node:
+    get = encoded.get
+    action = get("action")
+    return Node(
+        name=encoded["name"],
+        dependencies=tuple(get("dependencies", ())),
+        trigger_rule=TriggerRule(get("trigger_rule", "all_success")),
+        action=_decode_action(action) if action else None,
+        task=get("task"),
+        arguments=get("arguments", {}),
+    )

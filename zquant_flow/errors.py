@@ -1,0 +1,135 @@
+"""What can go wrong, and what does a client see of it?
+
+Every error names the thing and the way out. `code` is for machines (docs/errors.md lists them), `status` is the HTTP
+answer it becomes at the edge.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class ZquantFlowError(Exception):
+    """The root of all errors that a user can cause or meet."""
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+
+    def __init__(self, detail: str, **facts: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.facts = facts
+
+
+class BadRequest(ZquantFlowError):
+    """The words are well-formed and mean nothing that can be done."""
+
+    code = "bad_request"
+    status = 400
+
+
+class DefinitionError(BadRequest):
+    """A definition that can't be registered; `field` is a dotted path such as `tasks.1.dependencies.0`."""
+
+    code = "invalid_definition"
+
+    def __init__(self, detail: str, *, field: str = "", **facts: Any) -> None:
+        super().__init__(detail, field=field, **facts)
+        self.field = field
+
+
+class ScheduleError(DefinitionError):
+    """A schedule that can't be read, or that never fires."""
+
+    code = "invalid_schedule"
+
+
+class GraphError(DefinitionError):
+    """A workflow whose nodes can't be ordered: an unknown dependency, a double name, a cycle."""
+
+    code = "invalid_workflow"
+
+
+class ParamsError(BadRequest):
+    """Params that the task does not take."""
+
+    code = "invalid_params"
+
+
+class NotFound(ZquantFlowError):
+    """Nothing has that id or name."""
+
+    code = "not_found"
+    status = 404
+
+
+class TaskNotFound(NotFound):
+    code = "task_not_found"
+
+
+class ExecutionNotFound(NotFound):
+    code = "execution_not_found"
+
+
+class Conflict(ZquantFlowError):
+    """The state of the thing does not allow this now."""
+
+    code = "conflict"
+    status = 409
+
+
+class NameInUse(Conflict):
+    code = "name_in_use"
+
+
+class AlreadyRunning(Conflict):
+    """`overlap: skip` and an execution is active."""
+
+    code = "already_running"
+
+
+class AlreadyFired(Conflict):
+    """That logical time has its execution."""
+
+    code = "already_fired"
+
+
+class DefinedInFile(Conflict):
+    """The definition is owned by a file that can't be changed over REST."""
+
+    code = "defined_in_file"
+
+
+class TaskReferenced(Conflict):
+    """Workflows refer to this task."""
+
+    code = "task_referenced"
+
+
+class WrongState(Conflict):
+    """The execution or task is not in a state that allows this."""
+
+    code = "wrong_state"
+
+
+class Unavailable(ZquantFlowError):
+    """Not now: starting, stopping, or something below is away."""
+
+    code = "unavailable"
+    status = 503
+
+
+class TasksFolderUnavailable(Unavailable):
+    code = "tasks_folder_unavailable"
+
+
+class DataFolderInUse(Unavailable):
+    """Another process holds the lock of the data folder."""
+
+    code = "data_folder_in_use"
+
+
+class RunnerUnavailable(Unavailable):
+    """The runner process can't be started or reached."""
+
+    code = "runner_unavailable"
