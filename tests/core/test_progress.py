@@ -167,7 +167,9 @@ def test_terminate_skips_all_that_has_not_started() -> None:
 
 
 def test_a_cycle_is_named_node_by_node() -> None:
-    with pytest.raises(GraphError, match="these nodes wait for each other: (a -> c -> b -> a|a -> b -> c -> a)"):
+    with pytest.raises(
+        GraphError, match="these nodes wait for each other: (a -> c -> b -> a|a -> b -> c -> a)"
+    ):
         plan_nodes(["a", "b", "c"], {"a": ["b"], "b": ["c"], "c": ["a"]})
 
 
@@ -199,18 +201,23 @@ def graphs(draw: st.DrawFn) -> tuple[dict[str, list[str]], dict[str, Status], di
     return edges, fates, rules
 
 
-def model(edges: dict[str, list[str]], fates: dict[str, Status], rules: dict[str, TriggerRule]) -> dict[str, str]:
+def model(
+    edges: dict[str, list[str]], fates: dict[str, Status], rules: dict[str, TriggerRule]
+) -> dict[str, str]:
     """Under `continue`, where order does not matter: the final word for each node, computed from its dependencies."""
     final: dict[str, str] = {}
     for name, deps in edges.items():
         ends = [final[dep] for dep in deps]
-        runs = not deps or {
-            TriggerRule.ALL_SUCCESS: all(end == "success" for end in ends),
-            TriggerRule.ALL_DONE: True,
-            TriggerRule.ANY_SUCCESS: "success" in ends,
-            TriggerRule.ANY_FAILED: "failed" in ends,
-            TriggerRule.NONE_FAILED: "failed" not in ends,
-        }[rules[name]]
+        runs = (
+            not deps
+            or {
+                TriggerRule.ALL_SUCCESS: all(end == "success" for end in ends),
+                TriggerRule.ALL_DONE: True,
+                TriggerRule.ANY_SUCCESS: "success" in ends,
+                TriggerRule.ANY_FAILED: "failed" in ends,
+                TriggerRule.NONE_FAILED: "failed" not in ends,
+            }[rules[name]]
+        )
         final[name] = fates[name].value if runs else "skipped"
     return final
 

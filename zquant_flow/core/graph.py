@@ -48,7 +48,9 @@ def plan_nodes(names: Sequence[str], dependencies: Mapping[str, Sequence[str]]) 
     waits_for: list[tuple[int, ...]] = []
     frees: list[list[int]] = [[] for _ in names]
     for position, name in enumerate(names):
-        own = tuple(dict.fromkeys(_index_of(index, name, position, wanted) for wanted in dependencies.get(name, ())))
+        own = tuple(
+            dict.fromkeys(_index_of(index, name, position, wanted) for wanted in dependencies.get(name, ()))
+        )
         waits_for.append(own)
         for earlier in own:
             frees[earlier].append(position)

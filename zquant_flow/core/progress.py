@@ -1,7 +1,7 @@
 """Which nodes of a workflow start, which are skipped, and how does it end?
 
 Incremental: a node that ends costs its edges, never a look at the whole. The rules are SEMANTICS §8.1-8.3; rule x
-outcomes is the table `_VERDICTS` below, rule x on_failure is `_survives_stop`.
+outcomes is the table `_VERDICTS` below, rule x on_failure is `survives_stop`.
 """
 
 from __future__ import annotations
@@ -95,6 +95,11 @@ class Progress:
         """How many nodes have ended or are skipped."""
         return self._settled
 
+    @property
+    def succeeded(self) -> int:
+        """How many nodes have ended well."""
+        return self.state.count(SUCCEEDED)
+
     def start(self) -> Step:
         """The nodes that wait for nobody."""
         step = Step()
@@ -107,7 +112,7 @@ class Progress:
         """Node `node` has ended with this final status."""
         step = Step()
         self._lane_free = True
-        self._settle(node, FAILED if status in UNSUCCESSFUL else SUCCEEDED, step)
+        self._settle(node, _state_of(status), step)
         if status in UNSUCCESSFUL:
             self.failures += 1
             if self._stop_on_failure and not self.stopped:
@@ -148,7 +153,7 @@ class Progress:
             self._lane_free = False
         recorded = dict(ended)
         for node, status in recorded.items():
-            verdict = SKIPPED if status is Status.SKIPPED else FAILED if status in UNSUCCESSFUL else SUCCEEDED
+            verdict = _state_of(status)
             self.failures += verdict == FAILED
             if self.state[node] < SKIPPED:
                 self._settle(node, verdict, step)
@@ -182,7 +187,7 @@ class Progress:
                 if not verdict:
                     step.skipped.append((later, SkipReason.RULE))
                     pending.append((later, SKIPPED))
-                elif self.stopped and not _survives_stop(self._rules[later]):
+                elif self.stopped and not survives_stop(self._rules[later]):
                     step.skipped.append((later, SkipReason.STOPPED))
                     pending.append((later, SKIPPED))
                 else:
@@ -203,7 +208,7 @@ class Progress:
         """A failure under `stop`: only nodes that exist for failures, or run in any case, may still start."""
         self.stopped = True
         for node in self._plan.order:
-            if self.state[node] <= READY and not _survives_stop(self._rules[node]):
+            if self.state[node] <= READY and not survives_stop(self._rules[node]):
                 step.skipped.append((node, SkipReason.STOPPED))
                 self._settle(node, SKIPPED, step)
         step.ready = [node for node in step.ready if self.state[node] == READY]
@@ -223,7 +228,14 @@ class Progress:
         return step
 
 
-def _survives_stop(rule: TriggerRule) -> bool:
+def _state_of(status: Status) -> int:
+    if status is Status.SKIPPED:
+        return SKIPPED
+    return FAILED if status in UNSUCCESSFUL else SUCCEEDED
+
+
+def survives_stop(rule: TriggerRule) -> bool:
+    """Whether a node with this rule may still start after a failure under `on_failure: stop`."""
     return rule in (TriggerRule.ALL_DONE, TriggerRule.ANY_FAILED)
 
 

@@ -1,0 +1,91 @@
+"""Which values does a node take from params and earlier results?
+
+A reference stands anywhere inside a JSON value: `{"$ref": ["params", "symbol"]}` or
+`{"$ref": ["nodes", "days", "result", "rows"]}`. Its words are keys of mappings, or indexes of lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zquant_flow.errors import ParamsError
+
+REF = "$ref"
+
+
+def reference(*path: str | int) -> dict[str, Any]:
+    """The JSON form of a reference."""
+    return {REF: list(path)}
+
+
+def is_reference(value: Any) -> bool:
+    """Is this value a reference, and nothing else?"""
+    return isinstance(value, Mapping) and len(value) == 1 and isinstance(value.get(REF), (list, tuple))
+
+
+def resolve(value: Any, scope: Mapping[str, Any]) -> Any:
+    """The value with its references replaced by what `scope` holds: `{"params": {...}, "nodes": {name: {"result": ...}}}`.
+
+    Raises ParamsError that names the first path which leads nowhere.
+    """
+    if is_reference(value):
+        return _look_up(value[REF], scope)
+    if isinstance(value, Mapping):
+        return {key: resolve(item, scope) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [resolve(item, scope) for item in value]
+    return value
+
+
+def referenced_nodes(value: Any) -> set[str]:
+    """The names of the nodes whose results this value uses."""
+    return {path[1] for path in references(value) if len(path) > 1 and path[0] == "nodes"}
+
+
+def references(value: Any) -> list[list[Any]]:
+    """The paths of all references inside a value, in order."""
+    if is_reference(value):
+        return [list(value[REF])]
+    if isinstance(value, Mapping):
+        return [path for item in value.values() for path in references(item)]
+    if isinstance(value, (list, tuple)):
+        return [path for item in value for path in references(item)]
+    return []
+
+
+def fault_of(path: Sequence[Any]) -> str | None:
+    """What is wrong with the words of a reference, whatever the scope; None if nothing is."""
+    if path[:1] == ["params"] and len(path) > 1 and all(isinstance(word, (str, int)) for word in path):
+        return None
+    if path[:1] == ["nodes"] and len(path) > 2 and path[2] == "result" and isinstance(path[1], str):
+        return None
+    return f'a reference is ["params", NAME] or ["nodes", NODE, "result", ...], not {list(path)!r}'
+
+
+def _look_up(path: Sequence[Any], scope: Mapping[str, Any]) -> Any:
+    found: Any = scope
+    for position, word in enumerate(path):
+        try:
+            found = found[_index(word, found)]
+        except (KeyError, IndexError, TypeError):
+            raise ParamsError(_missing(path, position, found), path=list(path)) from None
+    return found
+
+
+def _index(word: Any, found: Any) -> Any:
+    if isinstance(found, (list, tuple)) and isinstance(word, str) and word.lstrip("-").isdecimal():
+        return int(word)
+    if isinstance(found, str):
+        raise TypeError("text has no parts")
+    return word
+
+
+def _missing(path: Sequence[Any], position: int, found: Any) -> str:
+    dotted = ".".join(str(word) for word in path)
+    if isinstance(found, Mapping):
+        known = ", ".join(sorted(str(key) for key in found)[:10]) or "nothing"
+        return f"{dotted}: there is no {path[position]!r} (there is: {known})"
+    if isinstance(found, (list, tuple)):
+        return f"{dotted}: no item {path[position]!r} in a list of {len(found)}"
+    return f"{dotted}: {path[position]!r} can't be taken from {type(found).__name__}"

@@ -1,0 +1,246 @@
+"""Which logical times of a schedule are due?
+
+Pure arithmetic over recorded facts and `now` (SEMANTICS §6.3 and §6.6). Instants are aware; answers are in UTC. `anchor`
+is where an interval starts to count when the schedule has no `start_at`: the first registration, cut to the second.
+`zone` is the zone of a schedule that names none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from itertools import islice
+from zoneinfo import ZoneInfo
+
+from zquant_flow.core.cron import next_after, parse_cron, previous_at_or_before
+from zquant_flow.core.model import Catchup, Rule, Schedule
+from zquant_flow.errors import ScheduleError
+
+_TICK = timedelta.resolution
+_SHORTEST_INTERVAL = timedelta(seconds=1)
+_RULES_OF_TODAY = datetime(2026, 1, 1, tzinfo=UTC)  # zones change theirs; any recent day will do
+
+
+class SkipReason(StrEnum):
+    """Why an instant of a schedule has no execution (SEMANTICS §6.5)."""
+
+    MISFIRE = "misfire"
+    COALESCED = "coalesced"
+    DISABLED = "disabled"
+    PAUSED = "paused"
+    ARCHIVED = "archived"
+    OVERLAP = "overlap"
+    CLOCK_STEP = "clock_step"
+    NOT_A_SESSION = "not_a_session"
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """One skipped instant, or the first and the last of a row of them with every one between."""
+
+    from_time: datetime
+    to_time: datetime
+    reason: SkipReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """What a tick has to write: logical times to run (oldest first), skips, the new cursor, and when to look again."""
+
+    fires: tuple[datetime, ...]
+    skipped: tuple[Skip, ...]
+    cursor: datetime
+    next: datetime | None
+
+
+def due(schedule: Schedule, *, cursor: datetime, now: datetime, anchor: datetime, zone: ZoneInfo) -> Due:
+    """Sorts the instants of (cursor, now] into fires and skips by the rules for late fires (SEMANTICS §6.6).
+
+    Costs a constant number of searches and one per fire, however long ago the cursor is. A cursor ahead of `now` stays
+    where it is: what a step of the clock voids is the caller's decision.
+    """
+    cursor, now = _utc(cursor), max(_utc(now), _utc(cursor))
+    late_until = max(cursor, now - schedule.misfire_grace - _TICK)
+    late, skipped = _late(schedule, cursor, late_until, now, anchor, zone)
+    on_time = fires_between(schedule, late_until, now, anchor=anchor, zone=zone)
+    return Due(
+        fires=(*late, *on_time),
+        skipped=skipped,
+        cursor=now,
+        next=next_fire(schedule, now, anchor=anchor, zone=zone),
+    )
+
+
+def next_fire(schedule: Schedule, after: datetime, *, anchor: datetime, zone: ZoneInfo) -> datetime | None:
+    """The first instant strictly later than `after` over all rules, within [start_at, end_at]; None if there is none."""
+    zone = zone_of(schedule, zone)
+    if schedule.start_at is not None:
+        after = max(after, schedule.start_at - _TICK)
+    base = _utc(schedule.start_at or anchor)
+    found = [fire for rule in schedule.rules if (fire := _next_of(rule, _utc(after), base, zone)) is not None]
+    earliest = min(found, default=None)
+    return None if earliest is None or (schedule.end_at and earliest > schedule.end_at) else earliest
+
+
+def previous_fire(schedule: Schedule, at: datetime, *, anchor: datetime, zone: ZoneInfo) -> datetime | None:
+    """The newest instant not later than `at` over all rules, within [start_at, end_at]; None if there is none."""
+    zone = zone_of(schedule, zone)
+    if schedule.end_at is not None:
+        at = min(at, schedule.end_at)
+    base = _utc(schedule.start_at or anchor)
+    found = [
+        fire for rule in schedule.rules if (fire := _previous_of(rule, _utc(at), base, zone)) is not None
+    ]
+    newest = max(found, default=None)
+    return None if newest is None or (schedule.start_at and newest < schedule.start_at) else newest
+
+
+def fires_between(
+    schedule: Schedule, after: datetime, until: datetime, *, anchor: datetime, zone: ZoneInfo
+) -> Iterator[datetime]:
+    """The instants of (after, until], rising."""
+    fire = next_fire(schedule, after, anchor=anchor, zone=zone)
+    while fire is not None and fire <= until:
+        yield fire
+        following = next_fire(schedule, fire, anchor=anchor, zone=zone)
+        assert following is None or following > fire, f"{schedule} does not move on from {fire}"
+        fire = following
+
+
+def count_between(
+    schedule: Schedule, after: datetime, until: datetime, *, anchor: datetime, zone: ZoneInfo
+) -> int:
+    """How many instants (after, until] has. Counts one by one: for a person who asks, not for a tick."""
+    return sum(1 for _ in fires_between(schedule, after, until, anchor=anchor, zone=zone))
+
+
+def validate(schedule: Schedule, zone: ZoneInfo) -> None:
+    """Raises ScheduleError for a schedule that can't be meant: its field, what is wrong, and the way out."""
+    zone = zone_of(schedule, zone)
+    if not schedule.rules:
+        raise ScheduleError("the schedule has no rule; write cron, interval or run_at")
+    for name, instant in (("start_at", schedule.start_at), ("end_at", schedule.end_at)):
+        _check_instant(name, instant)
+    if schedule.start_at and schedule.end_at and schedule.end_at < schedule.start_at:
+        raise ScheduleError(
+            f"end_at {schedule.end_at} is before start_at {schedule.start_at}", field="end_at"
+        )
+    if schedule.misfire_grace < timedelta():
+        raise ScheduleError("misfire_grace_time is negative; write 0 or more", field="misfire_grace_time")
+    if schedule.catchup_limit < 0:
+        raise ScheduleError("catchup_limit is negative; write 0 or more", field="catchup_limit")
+    for rule in schedule.rules:
+        _check_rule(rule, schedule, zone)
+    if schedule.start_at and schedule.end_at:
+        before = schedule.start_at - _TICK
+        if next_fire(schedule, before, anchor=schedule.start_at, zone=zone) is None:
+            raise ScheduleError("the schedule never fires between start_at and end_at", field="end_at")
+
+
+def zone_of(schedule: Schedule, default: ZoneInfo) -> ZoneInfo:
+    """The zone the schedule is read in; raises ScheduleError when the tz database has no zone of that name."""
+    if schedule.timezone is None:
+        return default
+    try:
+        return ZoneInfo(schedule.timezone)
+    except (LookupError, ValueError, OSError) as exc:
+        raise ScheduleError(
+            f"timezone '{schedule.timezone}' is not in the tz database; write a name such as Asia/Shanghai",
+            field="timezone",
+        ) from exc
+
+
+def _late(
+    schedule: Schedule, cursor: datetime, until: datetime, now: datetime, anchor: datetime, zone: ZoneInfo
+) -> tuple[tuple[datetime, ...], tuple[Skip, ...]]:
+    """What of (cursor, until], all of it late, still runs, and what is skipped for which reason."""
+    newest = previous_fire(schedule, until, anchor=anchor, zone=zone)
+    if newest is None or newest <= cursor:
+        return (), ()
+    if schedule.catchup is Catchup.NONE:
+        return (), _span(schedule, cursor, until, SkipReason.MISFIRE, anchor, zone)
+    if schedule.catchup is Catchup.ALL:
+        fires = tuple(
+            islice(fires_between(schedule, cursor, until, anchor=anchor, zone=zone), schedule.catchup_limit)
+        )
+        rest = fires[-1] if fires else cursor
+        return fires, _span(schedule, rest, until, SkipReason.MISFIRE, anchor, zone)
+    following = next_fire(schedule, until, anchor=anchor, zone=zone)
+    if following is not None and following <= now:  # the newest of all is on time, and runs anyway
+        return (), _span(schedule, cursor, until, SkipReason.COALESCED, anchor, zone)
+    return (newest,), _span(schedule, cursor, newest - _TICK, SkipReason.COALESCED, anchor, zone)
+
+
+def _span(
+    schedule: Schedule,
+    after: datetime,
+    until: datetime,
+    reason: SkipReason,
+    anchor: datetime,
+    zone: ZoneInfo,
+) -> tuple[Skip, ...]:
+    """The instants of (after, until] as one skip, or none when there are none."""
+    first = next_fire(schedule, after, anchor=anchor, zone=zone)
+    last = previous_fire(schedule, until, anchor=anchor, zone=zone)
+    return (Skip(first, last, reason),) if first and last and first <= last else ()
+
+
+def _next_of(rule: Rule, after: datetime, base: datetime, zone: ZoneInfo) -> datetime | None:
+    if rule.cron is not None:
+        return next_after(parse_cron(rule.cron), after, zone)
+    if rule.interval is not None:
+        return _interval_fire(base, rule.interval, max(1, (after - base) // rule.interval + 1))
+    assert rule.run_at is not None
+    return _utc(rule.run_at) if rule.run_at > after else None
+
+
+def _previous_of(rule: Rule, at: datetime, base: datetime, zone: ZoneInfo) -> datetime | None:
+    if rule.cron is not None:
+        return previous_at_or_before(parse_cron(rule.cron), at, zone)
+    if rule.interval is not None:
+        number = (at - base) // rule.interval
+        return _interval_fire(base, rule.interval, number) if number >= 1 else None
+    assert rule.run_at is not None
+    return _utc(rule.run_at) if rule.run_at <= at else None
+
+
+def _interval_fire(base: datetime, interval: timedelta, number: int) -> datetime | None:
+    """Fire `number`, counted from 1. timedelta arithmetic is exact: no drift, also after years."""
+    try:
+        return base + number * interval
+    except OverflowError:  # beyond the year 9999
+        return None
+
+
+def _check_rule(rule: Rule, schedule: Schedule, zone: ZoneInfo) -> None:
+    if sum(part is not None for part in (rule.cron, rule.interval, rule.run_at)) != 1:
+        raise ScheduleError(
+            "a rule has exactly one of cron, interval and run_at; write several under schedules"
+        )
+    if rule.interval is not None and rule.interval <= timedelta():
+        raise ScheduleError(f"interval {rule.interval.total_seconds():g} s is not positive", field="interval")
+    if rule.interval is not None and rule.interval < _SHORTEST_INTERVAL:
+        seconds = rule.interval.total_seconds()
+        raise ScheduleError(
+            f"interval {seconds:g} s is under 1 s, the shortest; loop in the task", field="interval"
+        )
+    if rule.cron is not None and next_after(parse_cron(rule.cron), _RULES_OF_TODAY, zone) is None:
+        raise ScheduleError(
+            f"cron '{rule.cron}' never fires in {zone.key}: it only names skipped hours", field="cron"
+        )
+    _check_instant("run_at", rule.run_at)
+    if rule.run_at and schedule.start_at and rule.run_at < schedule.start_at:
+        raise ScheduleError(f"run_at {rule.run_at} is before start_at and never fires", field="run_at")
+    if rule.run_at and schedule.end_at and rule.run_at > schedule.end_at:
+        raise ScheduleError(f"run_at {rule.run_at} is after end_at and never fires", field="run_at")
+
+
+def _check_instant(name: str, instant: datetime | None) -> None:
+    if instant is not None and instant.tzinfo is None:
+        raise ScheduleError(f"{name} {instant} has no zone", field=name)
+
+
+def _utc(instant: datetime) -> datetime:
+    return instant if instant.tzinfo is UTC else instant.astimezone(UTC)
