@@ -1,0 +1,119 @@
+"""Which settings hold? Flags win over the environment, the environment over `zquant-flow.toml` in the working directory.
+
+The only reader of the environment. CONTRACT names every setting.
+"""
+
+from __future__ import annotations
+
+import secrets
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from zquant_flow.errors import BadRequest
+
+
+class Settings(BaseSettings):
+    """All settings, validated. Paths are resolved; nothing is created by reading them."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ZQUANT_FLOW_", toml_file="zquant-flow.toml", extra="ignore", frozen=True
+    )
+
+    tasks_dir: Path = Path("tasks")
+    plugins_dir: Path = Path("plugins")
+    data_dir: Path = Path(".zquant-flow")
+    database_url: str = ""
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    timezone: str = ""
+    thread_pool_size: Annotated[int, Field(ge=1, le=10_000)] = 10
+    admin_token: str = ""
+    shutdown_grace: Annotated[float, Field(ge=0)] = 30.0
+    locale: Literal["en", "zh"] = "en"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @field_validator("tasks_dir", "plugins_dir", "data_dir")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return Path.cwd() / path.expanduser()
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        if name:
+            zone_named(name)
+        return name
+
+    @cached_property
+    def zone(self) -> ZoneInfo:
+        """The default zone of schedules: the setting, else the machine's."""
+        return zone_named(self.timezone or machine_zone_name())
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL of the database."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'zquant-flow.db'}"
+
+    def token(self) -> str:
+        """The admin's bearer token: the setting, else one made once and kept in `<data>/admin.token`, mode 0600."""
+        if self.admin_token:
+            return self.admin_token
+        path = self.data_dir / "admin.token"
+        try:
+            return path.read_text().strip()
+        except FileNotFoundError:
+            return _write_once(path, secrets.token_urlsafe(32))
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Settings with these flags on top; a flag that is None was not given."""
+    return Settings(**{name: value for name, value in flags.items() if value is not None})
+
+
+def zone_named(name: str) -> ZoneInfo:
+    """The zone of that IANA name; raises BadRequest for a name that nobody knows."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise BadRequest(f"unknown time zone {name!r}; IANA names look like Asia/Shanghai or UTC") from None
+
+
+def machine_zone_name() -> str:
+    """The IANA name of the machine's zone; UTC where it has none."""
+    from tzlocal import get_localzone_name
+
+    return get_localzone_name() or "UTC"
+
+
+def _write_once(path: Path, text: str) -> str:
+    """Write a secret that only its owner reads, unless another process was faster; the text that stands there."""
+    import os
+
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text().strip()
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text + "\n")
+    return text

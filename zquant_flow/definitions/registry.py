@@ -1,0 +1,287 @@
+"""Which definitions are current, and what do newly read files change about that?
+
+`Registry` is a value, swapped whole. `plan_change` is a pure decision: the file is the unit, whoever has a name keeps it,
+and what can't be loaded yet (a name in use, a task that is not there) waits and is looked at again with every change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from zquant_flow.core.model import TaskDef
+from zquant_flow.definitions.faults import did_you_mean
+from zquant_flow.definitions.loader import LoadedDefinition, LoadedFile, LoadError
+
+REST_SOURCE = ""
+"""The source of tasks that stand in no file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A current definition and where it stands."""
+
+    id: int
+    name: str
+    version: int
+    content_hash: str
+    definition: TaskDef
+    source: str
+    document: int = 0
+    line: int = 0
+
+    @property
+    def folder(self) -> str:
+        """The folder of its file below the tasks folder, posix; empty at the top."""
+        return self.source.rpartition("/")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """All current definitions and all load errors at one moment."""
+
+    by_name: Mapping[str, Entry] = field(default_factory=lambda: MappingProxyType({}))
+    by_id: Mapping[int, Entry] = field(default_factory=lambda: MappingProxyType({}))
+    names_of: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    """The names that each file defines, by path."""
+    errors: Mapping[str, tuple[LoadError, ...]] = field(default_factory=lambda: MappingProxyType({}))
+
+    def with_change(self, change: Change, entries: Iterable[Entry]) -> Registry:
+        """The registry after the change; `entries` are its claims with ids and versions."""
+        by_name, by_id = dict(self.by_name), dict(self.by_id)
+        names_of, errors = dict(self.names_of), dict(self.errors)
+        for name in change.archived:
+            gone = by_name.pop(name, None)
+            if gone is not None:
+                by_id.pop(gone.id, None)
+        for entry in entries:
+            by_name[entry.name] = by_id[entry.id] = entry
+        for path, names in change.names_of.items():
+            if names:
+                names_of[path] = names
+            else:
+                names_of.pop(path, None)
+        for path, found in change.errors.items():
+            if found:
+                errors[path] = found
+            else:
+                errors.pop(path, None)
+        return Registry(by_name, by_id, names_of, errors)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A definition that a file makes current."""
+
+    path: str
+    loaded: LoadedDefinition
+
+
+@dataclass(slots=True)
+class Change:
+    """What a set of files changes: claims, names that are gone, errors by path (empty: they are mended)."""
+
+    claims: dict[str, Claim] = field(default_factory=dict)
+    archived: list[str] = field(default_factory=list)
+    names_of: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    errors: dict[str, tuple[LoadError, ...]] = field(default_factory=dict)
+    read: list[LoadedFile] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
+    waiting: dict[str, LoadedFile] = field(default_factory=dict)
+
+
+def plan_change(
+    registry: Registry,
+    files: Sequence[LoadedFile],
+    removed: Iterable[str] = (),
+    waiting: Mapping[str, LoadedFile] = MappingProxyType({}),
+) -> Change:
+    """What these files, read anew, and these paths, gone, change. `waiting`: the files that an earlier change left waiting."""
+    return _Planner(registry, waiting).plan(files, removed)
+
+
+class _Planner:
+    """One decision; `owner` and `definition` hold the state of names as it grows."""
+
+    def __init__(self, registry: Registry, waiting: Mapping[str, LoadedFile]) -> None:
+        self.registry = registry
+        self.change = Change(waiting=dict(waiting))
+        self.owner = {name: entry.source for name, entry in registry.by_name.items()}
+        self.freed: set[str] = set()
+
+    def plan(self, files: Sequence[LoadedFile], removed: Iterable[str]) -> Change:
+        for path in removed:
+            self._remove(path)
+        todo: dict[str, LoadedFile] = {}
+        for file in sorted(files, key=lambda file: file.path):
+            self.change.read.append(file)
+            self.change.waiting.pop(file.path, None)
+            todo[file.path] = file
+        while todo:
+            before = len(todo)
+            again = {path: file for path, file in todo.items() if not self._try(file)}
+            again |= {path: file for path, file in self.change.waiting.items() if self._may_now(file)}
+            if len(again) >= before:
+                break
+            todo = again
+        self._report_orphans()
+        return self.change
+
+    def _remove(self, path: str) -> None:
+        self.change.forgotten.append(path)
+        self.change.waiting.pop(path, None)
+        if path in self.registry.errors:
+            self.change.errors[path] = ()
+        for name in self.registry.names_of.get(path, ()):
+            self._archive(name)
+        self.change.names_of[path] = ()
+
+    def _archive(self, name: str) -> None:
+        self.owner.pop(name, None)
+        self.freed.add(name)
+        self.change.claims.pop(name, None)
+        self.change.archived.append(name)
+
+    def _try(self, file: LoadedFile) -> bool:
+        """Load the file if nothing stands against it; what stands against it becomes its errors."""
+        errors = file.errors or self._against(file)
+        if errors:
+            self.change.errors[file.path] = tuple(errors)
+            if not file.errors:
+                self.change.waiting[file.path] = file
+            return bool(file.errors)
+        self.change.waiting.pop(file.path, None)
+        self._claim(file)
+        return True
+
+    def _claim(self, file: LoadedFile) -> None:
+        change = self.change
+        names = tuple(loaded.task.name for loaded in file.definitions)
+        before = change.names_of.get(file.path, self.registry.names_of.get(file.path, ()))
+        for name in before:
+            if name not in names and self.owner.get(name) == file.path:
+                self._archive(name)
+        for loaded in file.definitions:
+            name = loaded.task.name
+            self.owner[name] = file.path
+            change.claims[name] = Claim(file.path, loaded)
+            if name in change.archived:
+                change.archived.remove(name)
+        change.names_of[file.path] = names
+        change.errors[file.path] = ()
+
+    def _may_now(self, file: LoadedFile) -> bool:
+        return not self._against(file)
+
+    def _against(self, file: LoadedFile) -> list[LoadError]:
+        """What the rest of the registry says against this file."""
+        own = {loaded.task.name: loaded for loaded in file.definitions}
+        found: list[LoadError] = []
+        seen: set[str] = set()
+        for loaded in file.definitions:
+            name = loaded.task.name
+            if name in seen:
+                found.append(_error(loaded, "name_in_use", f"two documents of this file are named {name!r}"))
+            seen.add(name)
+            owner = self.owner.get(name)
+            if owner is not None and owner != file.path:
+                where = f"by {owner}" if owner else "by a task made over REST"
+                found.append(
+                    _error(
+                        loaded, "name_in_use", f"the name {name!r} is in use {where}; choose another `name`"
+                    )
+                )
+            found += self._missing(loaded, own)
+        return found or [error for loaded in file.definitions for error in self._circles(loaded, own)]
+
+    def _missing(self, loaded: LoadedDefinition, own: Mapping[str, LoadedDefinition]) -> list[LoadError]:
+        return [
+            _error(
+                loaded,
+                "task_missing",
+                f"node {node!r} refers to task {name!r}, which is not registered{did_you_mean(name, self.owner)}",
+                field="tasks",
+            )
+            for node, name in _references(loaded.task)
+            if name not in own and name not in self.owner
+        ]
+
+    def _circles(self, loaded: LoadedDefinition, own: Mapping[str, LoadedDefinition]) -> list[LoadError]:
+        """A workflow can't contain itself, also not by way of other files."""
+        start = loaded.task.name
+        path = self._way_back(start, loaded.task, own)
+        if path is None:
+            return []
+        shown = " -> ".join([start, *path])
+        return [_error(loaded, "workflow_cycle", f"the workflow contains itself: {shown}", field="tasks")]
+
+    def _way_back(self, goal: str, task: TaskDef, own: Mapping[str, LoadedDefinition]) -> list[str] | None:
+        seen: set[str] = set()
+        stack: list[tuple[TaskDef, list[str]]] = [(task, [])]
+        while stack:
+            current, path = stack.pop()
+            for _, name in _references(current):
+                if name == goal:
+                    return [*path, name]
+                if name in seen:
+                    continue
+                seen.add(name)
+                following = self._definition(name, own)
+                if following is not None:
+                    stack.append((following, [*path, name]))
+        return None
+
+    def _definition(self, name: str, own: Mapping[str, LoadedDefinition]) -> TaskDef | None:
+        if name in own:
+            return own[name].task
+        claim = self.change.claims.get(name)
+        if claim is not None:
+            return claim.loaded.task
+        entry = self.registry.by_name.get(name)
+        return entry.definition if entry else None
+
+    def _report_orphans(self) -> None:
+        """Workflows whose referenced task is gone keep their version and show the error; it goes when the task is back."""
+        gone = {name for name in self.freed if name not in self.owner}
+        back = set(self.change.claims)
+        if not gone and not back:
+            return
+        for entry in self.registry.by_name.values():
+            if entry.definition.workflow is None or entry.source in self.change.names_of:
+                continue
+            wanted = {name for _, name in _references(entry.definition)}
+            if wanted & gone:
+                missing = ", ".join(repr(name) for name in sorted(wanted & gone))
+                self.change.errors[entry.source] = (
+                    LoadError(
+                        line=entry.line,
+                        column=1,
+                        field="tasks",
+                        code="task_missing",
+                        message=f"workflow {entry.name!r} refers to {missing}, which is gone; its last version stays",
+                    ),
+                )
+            elif wanted & back and _only_missing(self.registry.errors.get(entry.source, ())):
+                if all(name in self.owner for name in wanted):
+                    self.change.errors[entry.source] = ()
+
+
+def _references(task: TaskDef) -> list[tuple[str, str]]:
+    """(node, task name) of every node that refers to a registered task."""
+    if task.workflow is None:
+        return []
+    return [(node.name, node.task) for node in task.workflow.nodes if node.task is not None]
+
+
+def _only_missing(errors: Sequence[LoadError]) -> bool:
+    return bool(errors) and all(error.code == "task_missing" for error in errors)
+
+
+def _error(loaded: LoadedDefinition, code: str, message: str, *, field: str = "name") -> LoadError:
+    return LoadError(line=loaded.line, column=1, field=field, code=code, message=message)
+
+
+def moved(entry: Entry, path: str) -> Entry:
+    """The same definition, standing in another file."""
+    return replace(entry, source=path)

@@ -1,0 +1,146 @@
+"""What does an engine remember of the executions it owns?
+
+Plain records without behaviour of their own. The rows say the same; a new engine rebuilds all of this from them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from zquant_flow.clock import Clock
+from zquant_flow.core.graph import Plan
+from zquant_flow.core.model import Action, TaskDef
+from zquant_flow.core.progress import Progress
+from zquant_flow.core.status import Status, TriggerType
+from zquant_flow.store.batch import Batch, Row
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    """A registered task and where its schedule stands. Instants in microseconds."""
+
+    id: int
+    name: str
+    version: int
+    definition: TaskDef
+    folder: str
+    """The folder of its file below the tasks folder, posix; empty at the top."""
+    enabled: bool
+    paused: bool
+    anchor: int
+    cursor: int
+    idle_since: int | None = None
+    next_fire: int | None = None
+    active: dict[int, Execution] = field(default_factory=dict)
+    queue: deque[Execution] = field(default_factory=deque)
+    """Executions that wait for the active ones (`overlap: queue`, `replace`, nodes)."""
+    held: list[Execution] = field(default_factory=list)
+    """Retries and queued executions that came due while the task was paused."""
+    latest_id: int | None = None
+    latest_status: str | None = None
+    latest_time: int | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether fires are not looked for: disabled or paused."""
+        return not self.enabled or self.paused
+
+
+@dataclass(slots=True, eq=False)
+class Execution:
+    """An execution that has not ended."""
+
+    id: int
+    task: Task
+    version: int
+    definition: TaskDef
+    action: Action | None
+    trigger_type: TriggerType
+    parent: Execution | None = None
+    node: int = -1
+    """Its index in the parent's plan."""
+    status: Status = Status.PENDING
+    logical_time: int | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    retry_count: int = 0
+    created_time: int = 0
+    start_time: int | None = None
+    attempt_start: int | None = None
+    started_monotonic: float = 0.0
+    waiting_for: str | None = None
+    percent: float | None = None
+    pausing: bool = False
+    terminating: str | None = None
+    """Why it is being ended: the outcome's kind that was asked for."""
+    run: Run | None = None
+    row: Row | None = None
+    """The row not yet written, while its turn lasts."""
+
+    @property
+    def root(self) -> Execution:
+        """The top execution it belongs to; itself for a root."""
+        top = self
+        while top.parent is not None:
+            top = top.parent
+        return top
+
+    @property
+    def inline(self) -> bool:
+        """Defined in its workflow: it has no history of its own."""
+        return self.parent is not None and self.task is self.parent.task
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A workflow under way."""
+
+    plan: Plan
+    progress: Progress
+    max_parallel: int
+    children: dict[int, Execution] = field(default_factory=dict)
+    parked: deque[int] = field(default_factory=deque)
+    """Nodes that are ready and wait for `max_parallel`."""
+    wanted: frozenset[str] = frozenset()
+    """Names of the nodes whose results others take."""
+    results: dict[str, Any] = field(default_factory=dict)
+    occupied: int = 0
+    """Nodes started and not ended, and those handed to the dispatcher."""
+    reported: float = 0.0
+    """When its progress last went to the store (monotonic)."""
+
+
+@dataclass(slots=True)
+class Memory:
+    """The whole of it, and the batch that the current turn fills."""
+
+    engine_id: int
+    epoch: int
+    clock: Clock
+    last_id: int
+    tasks: dict[int, Task] = field(default_factory=dict)
+    by_name: dict[str, Task] = field(default_factory=dict)
+    executions: dict[int, Execution] = field(default_factory=dict)
+    batch: Batch = field(default_factory=Batch)
+    fresh: list[Execution] = field(default_factory=list)
+    now: int = 0
+    """The wall clock at the start of this turn."""
+
+    def new_id(self) -> int:
+        """The next execution id; it is written with the turn's batch."""
+        self.last_id += 1
+        self.batch.last_id = self.last_id
+        return self.last_id
+
+    def take_batch(self) -> Batch:
+        """The turn's batch, and an empty one in its place."""
+        full, self.batch = self.batch, Batch()
+        return full
+
+    def settle(self) -> None:
+        """The batch is in the database: from here on rows are updated, not shaped."""
+        for execution in self.fresh:
+            execution.row = None
+        self.fresh.clear()

@@ -1,0 +1,220 @@
+"""What did the engine before leave, and how does it go on?
+
+The rows say what was under way; the runner says what still is. Whatever runs nowhere any more is a lost attempt: tried
+again where a retry is left, else ended. No execution stays as it is for ever (the origin's fault 12).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from zquant_flow.core.model import TaskDef, decode
+from zquant_flow.core.progress import Step
+from zquant_flow.core.status import FINAL, Status, TriggerType
+from zquant_flow.engine.lifecycle import Lifecycle
+from zquant_flow.engine.memory import Execution, Memory, Task
+from zquant_flow.store import definitions as store
+from zquant_flow.store import queries
+from zquant_flow.store.database import Database
+
+
+def recover(
+    database: Database,
+    memory: Memory,
+    lifecycle: Lifecycle,
+    *,
+    alive: Iterable[tuple[int, int]],
+    outcomes: Iterable[dict[str, Any]],
+) -> int:
+    """Rebuild what is under way; returns how many executions were found.
+
+    `alive`: (execution, attempt) that the runner carries; `outcomes`: those it kept for us.
+    """
+    return _Recovery(database, memory, lifecycle).run(set(alive), list(outcomes))
+
+
+class _Recovery:
+    def __init__(self, database: Database, memory: Memory, lifecycle: Lifecycle) -> None:
+        self._database = database
+        self._memory = memory
+        self._lifecycle = lifecycle
+        self._definitions: dict[tuple[int, int], TaskDef] = {}
+        self._archived: dict[int, Task] = {}
+        self._steps: dict[int, Step] = {}
+        self._waiting_until: dict[int, int] = {}
+
+    def run(self, alive: set[tuple[int, int]], outcomes: list[dict[str, Any]]) -> int:
+        executions: dict[int, Execution] = {}
+        trees = queries.unfinished_trees(self._database)
+        for tree in trees:
+            self._rebuild(tree, executions)
+        reported = {(outcome["id"], outcome["attempt"]) for outcome in outcomes}
+        carried = alive | reported
+        for execution in executions.values():
+            if _attempt(execution) in carried and execution.status in (Status.RUNNING, Status.PAUSED):
+                self._lifecycle.dispatcher.occupy()
+        for execution in list(executions.values()):
+            self._continue_workflow(execution)
+        for outcome in outcomes:
+            self._lifecycle.attempt_ended(outcome)
+        for execution in list(executions.values()):
+            if execution.id in self._memory.executions and execution.run is None:
+                self._go_on(execution, alive)
+        return len(trees)
+
+    def _rebuild(self, tree: list[Any], executions: dict[int, Execution]) -> None:
+        """The executions of one tree that have not ended, parents before children."""
+        children: dict[int, list[Any]] = {}
+        for row in tree:
+            if row.parent_execution_id is not None:
+                children.setdefault(row.parent_execution_id, []).append(row)
+        pending: list[tuple[Any, Execution | None]] = [(tree[0], None)]
+        while pending:
+            row, parent = pending.pop()
+            execution = self._execution(row, parent)
+            executions[execution.id] = self._memory.executions[execution.id] = execution
+            if not execution.inline:
+                execution.task.active[execution.id] = execution
+            if execution.inline or execution.definition.workflow is None or execution.status is Status.PENDING:
+                continue
+            below = children.get(row.id, [])
+            self._rebuild_run(execution, below)
+            pending += [(child, execution) for child in below if Status(child.status) not in FINAL]
+
+    def _execution(self, row: Any, parent: Execution | None) -> Execution:
+        task = self._task(row)
+        definition = self._definition(row.task_id, row.version, task)
+        node = -1
+        action = definition.action
+        if parent is not None and parent.run is not None:
+            node = parent.run.plan.names.index(row.node)
+            if row.inline:
+                assert parent.definition.workflow is not None
+                action = parent.definition.workflow.nodes[node].action
+        execution = Execution(
+            id=row.id,
+            task=task,
+            version=row.version,
+            definition=definition,
+            action=action,
+            trigger_type=TriggerType(row.trigger_type),
+            parent=parent,
+            node=node,
+            status=Status(row.status),
+            logical_time=row.logical_time,
+            params=json.loads(row.params) if row.params else (parent.params if parent else {}),
+            retry_count=row.retry_count,
+            created_time=row.created_time,
+            start_time=row.start_time,
+            attempt_start=row.attempt_start,
+            waiting_for=row.waiting_for,
+            percent=row.progress_percent,
+            terminating="terminated" if row.terminate_requested else None,
+        )
+        elapsed = 0.0 if row.start_time is None else max(0.0, (self._memory.now - row.start_time) / 1e6)
+        execution.started_monotonic = self._memory.clock.monotonic() - elapsed
+        if parent is not None and parent.run is not None:
+            parent.run.children[node] = execution
+        if row.waiting_until is not None:
+            self._waiting_until[row.id] = row.waiting_until
+        return execution
+
+    def _task(self, row: Any) -> Task:
+        """The task of an execution; one that was archived meanwhile is built anew, outside the schedule."""
+        known = self._memory.tasks.get(row.task_id) or self._archived.get(row.task_id)
+        if known is not None:
+            return known
+        facts = queries.task_row(self._database, row.task_id)
+        assert facts is not None
+        task = self._archived[row.task_id] = Task(
+            id=facts.id,
+            name=facts.name,
+            version=facts.version,
+            definition=self._definition(facts.id, facts.version, None),
+            folder=(facts.source or "").rpartition("/")[0],
+            enabled=False,
+            paused=False,
+            anchor=facts.anchor,
+            cursor=facts.cursor,
+            latest_id=facts.latest_execution_id,
+            latest_status=facts.latest_status,
+            latest_time=facts.latest_time,
+        )
+        return task
+
+    def _definition(self, task_id: int, version: int, task: Task | None) -> TaskDef:
+        """The definition that an execution was created with."""
+        if task is not None and task.version == version:
+            return task.definition
+        key = (task_id, version)
+        if key not in self._definitions:
+            body = store.body_of(self._database, task_id, version)
+            assert body is not None
+            self._definitions[key] = decode(json.loads(body))
+        return self._definitions[key]
+
+    def _rebuild_run(self, execution: Execution, below: list[Any]) -> None:
+        workflow = execution.definition.workflow
+        assert workflow is not None
+        run = execution.run = self._lifecycle.new_run(execution, workflow)
+        position = {name: index for index, name in enumerate(run.plan.names)}
+        ended = [(position[row.node], Status(row.status)) for row in below if Status(row.status) in FINAL]
+        started = [position[row.node] for row in below if Status(row.status) not in FINAL]
+        run.occupied = len(started)
+        for row in below:
+            if row.node in run.wanted and row.status == Status.SUCCESS:
+                run.results[row.node] = {"result": json.loads(row.result) if row.result else None}
+        self._steps[execution.id] = run.progress.restore(ended, started)
+
+    def _continue_workflow(self, execution: Execution) -> None:
+        step = self._steps.pop(execution.id, None)
+        workflow = execution.definition.workflow
+        if step is None or workflow is None or execution.id not in self._memory.executions:
+            return
+        if workflow.timeout is not None:
+            passed = self._memory.clock.monotonic() - execution.started_monotonic
+            self._lifecycle.watch_workflow(execution, max(0.0, workflow.timeout.total_seconds() - passed))
+        self._lifecycle.continue_workflow(execution, step)
+        if execution.terminating is not None:
+            execution.terminating = None
+            self._lifecycle.terminate(execution)
+
+    def _go_on(self, execution: Execution, alive: set[tuple[int, int]]) -> None:
+        """One that reported nothing: a pending one waits on, a running one is carried still or has lost its attempt."""
+        if execution.status is Status.PENDING:
+            self._wait_on(execution)
+            return
+        if _attempt(execution) in alive:
+            if execution.terminating is not None:
+                self._lifecycle.effects.terminate.append((execution, "terminated"))
+            return
+        self._lifecycle.dispatcher.occupy()
+        now = self._memory.now
+        self._lifecycle.attempt_ended(
+            {
+                "id": execution.id,
+                "attempt": execution.retry_count + 1,
+                "kind": "lost",
+                "code": "attempt_lost",
+                "error": "the process that carried this attempt is gone, and nobody knows how it ended",
+                "started": execution.attempt_start or now,
+                "ended": now,
+            }
+        )
+
+    def _wait_on(self, execution: Execution) -> None:
+        if execution.waiting_for == "overlap":
+            execution.task.queue.append(execution)
+        elif execution.waiting_for in ("retry", "shutdown"):
+            until = self._waiting_until.get(execution.id) or self._memory.now
+            self._lifecycle.wait_for_retry(execution, max(0.0, (until - self._memory.now) / 1e6))
+        elif execution.definition.workflow is not None and not execution.inline:
+            self._lifecycle.proceed(execution)
+        else:
+            self._lifecycle.requeue(execution)
+
+
+def _attempt(execution: Execution) -> tuple[int, int]:
+    return execution.id, execution.retry_count + 1

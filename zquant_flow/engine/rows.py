@@ -1,0 +1,256 @@
+"""How does a change of an execution look as a row? The shapes of `store.batch`, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from zquant_flow.core.status import Status, TriggerType
+from zquant_flow.engine.memory import Execution, Memory, Task
+from zquant_flow.store.batch import Row
+
+
+def created(memory: Memory, execution: Execution, *, actor: str, resume_from: int | None = None) -> Row:
+    """The first row of an execution that is more than an inline node."""
+    parent = execution.parent
+    return {
+        "id": execution.id,
+        "root_id": execution.root.id,
+        "parent_execution_id": parent.id if parent else None,
+        "task_id": execution.task.id,
+        "version": execution.version,
+        "node": _node_name(execution),
+        "inline": execution.inline,
+        "status": execution.status.value,
+        "trigger_type": execution.trigger_type.value,
+        "logical_time": execution.logical_time,
+        "params": json_text(execution.params) if execution.params else None,
+        "created_by": actor,
+        "created_time": memory.now,
+        "start_time": None,
+        "attempt_start": None,
+        "waiting_for": execution.waiting_for,
+        "waiting_until": None,
+        "resume_from_execution_id": resume_from,
+        "owner": memory.engine_id,
+        "updated_time": memory.now,
+    }
+
+
+def node_started(memory: Memory, execution: Execution) -> Row:
+    """The first row of an inline node: it is written when its first attempt starts."""
+    parent = execution.parent
+    assert parent is not None
+    return {
+        "id": execution.id,
+        "root_id": execution.root.id,
+        "parent_execution_id": parent.id,
+        "task_id": execution.task.id,
+        "version": execution.version,
+        "node": _node_name(execution),
+        "inline": True,
+        "status": "running",
+        "trigger_type": "workflow",
+        "logical_time": execution.logical_time,
+        "created_time": memory.now,
+        "start_time": memory.now,
+        "attempt_start": memory.now,
+        "owner": memory.engine_id,
+        "updated_time": memory.now,
+    }
+
+
+def node_skipped(memory: Memory, parent: Execution, node: int, reason: str) -> Row:
+    """The only row of a node that never ran."""
+    assert parent.run is not None
+    return {
+        "id": memory.new_id(),
+        "root_id": parent.root.id,
+        "parent_execution_id": parent.id,
+        "task_id": parent.task.id,
+        "version": parent.version,
+        "node": parent.run.plan.names[node],
+        "inline": True,
+        "status": Status.SKIPPED.value,
+        "trigger_type": TriggerType.WORKFLOW.value,
+        "skip_reason": reason,
+        "created_time": memory.now,
+        "end_time": memory.now,
+        "updated_time": memory.now,
+    }
+
+
+def started(memory: Memory, execution: Execution) -> Row:
+    return {
+        "b_id": execution.id,
+        "status": Status.RUNNING.value,
+        "owner": memory.engine_id,
+        "start_time": execution.start_time,
+        "attempt_start": execution.attempt_start,
+        "waiting_for": None,
+        "waiting_until": None,
+        "updated_time": memory.now,
+    }
+
+
+def waiting(memory: Memory, execution: Execution, until: int | None) -> Row:
+    return {
+        "b_id": execution.id,
+        "status": Status.PENDING.value,
+        "retry_count": execution.retry_count,
+        "waiting_for": execution.waiting_for,
+        "waiting_until": until,
+        "updated_time": memory.now,
+    }
+
+
+def paused(memory: Memory, execution: Execution) -> Row:
+    return {
+        "b_id": execution.id,
+        "status": execution.status.value,
+        "pause_requested": False,
+        "updated_time": memory.now,
+    }
+
+
+def requested(memory: Memory, execution: Execution) -> Row:
+    return {
+        "b_id": execution.id,
+        "pause_requested": execution.pausing,
+        "terminate_requested": execution.terminating is not None,
+        "updated_time": memory.now,
+    }
+
+
+def ended(
+    memory: Memory,
+    execution: Execution,
+    *,
+    seconds: float | None,
+    result: str | None,
+    code: str | None,
+    error: str | None,
+) -> Row:
+    return {
+        "b_id": execution.id,
+        "status": execution.status.value,
+        "end_time": memory.now,
+        "duration_seconds": seconds,
+        "result": result,
+        "error_code": code,
+        "error_message": error,
+        "progress_percent": execution.percent,
+        "updated_time": memory.now,
+    }
+
+
+def progressed(memory: Memory, execution: Execution, facts: dict[str, Any]) -> Row:
+    get = facts.get
+    return {
+        "b_id": execution.id,
+        "progress_percent": get("percent"),
+        "current_item": get("current_item"),
+        "total_items": get("total_items"),
+        "processed_items": get("processed_items"),
+        "estimated_end_time": get("estimated_end"),
+        "message": get("message"),
+        "updated_time": memory.now,
+    }
+
+
+def attempted(execution: Execution, outcome: dict[str, Any]) -> Row:
+    """The row of an attempt that has ended, from the runner's outcome."""
+    get = outcome.get
+    return {
+        "execution_id": execution.id,
+        "attempt": outcome["attempt"],
+        "outcome": outcome["kind"],
+        "start_time": outcome["started"],
+        "end_time": outcome["ended"],
+        "duration_seconds": get("seconds"),
+        "exit_code": get("exit_code"),
+        "signal": get("signal"),
+        "error_code": get("code"),
+        "error_message": get("error"),
+    }
+
+
+def activity(task: Task, delta: int) -> Row:
+    return {
+        "b_id": task.id,
+        "delta": delta,
+        "latest_execution_id": task.latest_id,
+        "latest_status": task.latest_status,
+        "latest_time": task.latest_time,
+    }
+
+
+def cursor(task: Task) -> Row:
+    return {"b_id": task.id, "cursor": task.cursor, "next_fire": task.next_fire}
+
+
+def switched(memory: Memory, task: Task, actor: str) -> Row:
+    return {
+        "b_id": task.id,
+        "enabled": task.enabled,
+        "paused": task.paused,
+        "idle_since": task.idle_since,
+        "cursor": task.cursor,
+        "next_fire": task.next_fire,
+        "updated_by": actor,
+        "updated_time": memory.now,
+    }
+
+
+def fired(memory: Memory, task: Task, logical_time: int, execution_id: int) -> Row:
+    return {
+        "task_id": task.id,
+        "logical_time": logical_time,
+        "until": logical_time,
+        "outcome": "fired",
+        "execution_id": execution_id,
+        "recorded_time": memory.now,
+    }
+
+
+def skipped(memory: Memory, task: Task, from_time: int, to_time: int, reason: str) -> Row:
+    return {
+        "task_id": task.id,
+        "logical_time": from_time,
+        "until": to_time,
+        "outcome": reason,
+        "execution_id": None,
+        "recorded_time": memory.now,
+    }
+
+
+def noted(
+    memory: Memory,
+    action: str,
+    actor: str,
+    *,
+    task_id: int | None = None,
+    execution_id: int | None = None,
+    detail: str = "",
+) -> Row:
+    """An entry of the audit."""
+    return {
+        "time": memory.now,
+        "actor": actor,
+        "action": action,
+        "task_id": task_id,
+        "execution_id": execution_id,
+        "detail": detail,
+    }
+
+
+def json_text(value: Any) -> str:
+    """JSON as the database keeps it."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=dict)
+
+
+def _node_name(execution: Execution) -> str | None:
+    parent = execution.parent
+    if parent is None or parent.run is None:
+        return None
+    return parent.run.plan.names[execution.node]

@@ -1,0 +1,171 @@
+"""Which tasks are due, and what becomes of each due instant?
+
+A heap of next fire times over the pure rules of `core.schedule`. Each due instant becomes an execution or a ledger entry
+with its reason, in the transaction that moves the task's cursor. `tick(now)` is a function: the bell rings it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from zquant_flow.core.instants import from_micros, to_micros
+from zquant_flow.core.model import Overlap
+from zquant_flow.core.schedule import SkipReason, due, next_fire
+from zquant_flow.core.status import TriggerType
+from zquant_flow.engine import rows
+from zquant_flow.engine.lifecycle import Lifecycle
+from zquant_flow.engine.memory import Memory, Task
+from zquant_flow.errors import AlreadyRunning, Conflict
+
+QUEUE_LIMIT = 100
+STEP_BACK = 1.0
+"""Seconds by which the wall clock must fall behind the monotonic one to count as a step."""
+
+
+class Scheduler:
+    """The fire times of all tasks. Owned by the engine's thread.
+
+    `has_fired(task_id, logical_time)` asks the ledger; it is asked only after a step of the clock, and for logical
+    times that a person names.
+    """
+
+    def __init__(
+        self,
+        memory: Memory,
+        lifecycle: Lifecycle,
+        zone: ZoneInfo,
+        has_fired: Callable[[int, int], int | None],
+    ) -> None:
+        self._memory = memory
+        self._lifecycle = lifecycle
+        self._zone = zone
+        self._has_fired = has_fired
+        self._heap: list[tuple[int, int]] = []
+        self._hands: tuple[int, float] | None = None
+        self._seen_until = 0
+
+    @property
+    def next_wake(self) -> int | None:
+        """When the earliest task may be due, in microseconds; None if nothing is ahead."""
+        return self._heap[0][0] if self._heap else None
+
+    def arm(self, task: Task) -> None:
+        """Look for the task's next fire after its cursor. Call it after every change of schedule or state."""
+        schedule = task.definition.schedule
+        task.next_fire = None
+        if schedule is None or task.idle:
+            return
+        found = next_fire(
+            schedule, from_micros(task.cursor), anchor=from_micros(task.anchor), zone=self._zone
+        )
+        self._put(task, found)
+
+    def tick(self) -> None:
+        """Fire all that is due now."""
+        memory = self._memory
+        self._watch_hands()
+        while self._heap and self._heap[0][0] <= memory.now:
+            moment, task_id = heapq.heappop(self._heap)
+            task = memory.tasks.get(task_id)
+            if task is not None and task.next_fire == moment and not task.idle:
+                self._fire(task)
+
+    def start_from(self, last_heartbeat: int | None) -> None:
+        """Begin a term: if the clock stands before the last heartbeat, it was set back while nobody looked."""
+        memory = self._memory
+        if last_heartbeat is not None and memory.now < last_heartbeat - int(STEP_BACK * 1e6):
+            self._set_back(last_heartbeat)
+
+    def take_place(self, task: Task, trigger_type: TriggerType) -> bool:
+        """Make room for one more execution by the task's `overlap`; True if the new one has to wait.
+
+        Raises AlreadyRunning for `skip`, Conflict for a full queue.
+        """
+        overlap = task.definition.overlap
+        if not task.active or overlap is Overlap.ALLOW:
+            return False
+        if overlap is Overlap.SKIP:
+            other = next(iter(task.active))
+            raise AlreadyRunning(
+                f"task {task.name!r} is running (execution {other}); wait, terminate it, or set `overlap`",
+                execution_id=other,
+            )
+        if overlap is Overlap.REPLACE:
+            for execution in list(task.active.values()):
+                self._lifecycle.terminate(execution, "replaced")
+            return bool(task.active)
+        if len(task.queue) >= QUEUE_LIMIT:
+            raise Conflict(f"task {task.name!r} has {QUEUE_LIMIT} executions waiting already")
+        return True
+
+    def _fire(self, task: Task) -> None:
+        schedule = task.definition.schedule
+        assert schedule is not None
+        memory = self._memory
+        found = due(
+            schedule,
+            cursor=from_micros(task.cursor),
+            now=from_micros(memory.now),
+            anchor=from_micros(task.anchor),
+            zone=self._zone,
+        )
+        for skip in found.skipped:
+            memory.batch.fires.append(
+                rows.skipped(memory, task, to_micros(skip.from_time), to_micros(skip.to_time), skip.reason.value)
+            )
+        task.cursor = to_micros(found.cursor)
+        self._put(task, found.next)
+        for instant in found.fires:
+            self._fire_at(task, to_micros(instant))
+        memory.batch.cursors.append(rows.cursor(task))
+
+    def _fire_at(self, task: Task, logical_time: int) -> None:
+        """One due instant: an execution, or an entry that says why not."""
+        memory = self._memory
+        if logical_time <= self._seen_until and self._has_fired(task.id, logical_time) is not None:
+            return
+        try:
+            wait = self.take_place(task, TriggerType.SCHEDULE)
+        except Conflict:
+            memory.batch.fires.append(
+                rows.skipped(memory, task, logical_time, logical_time, SkipReason.OVERLAP.value)
+            )
+            return
+        execution = self._lifecycle.create(
+            task, TriggerType.SCHEDULE, actor="scheduler", logical_time=logical_time, wait=wait
+        )
+        memory.batch.fires.append(rows.fired(memory, task, logical_time, execution.id))
+
+    def _put(self, task: Task, found: datetime | None) -> None:
+        task.next_fire = to_micros(found)
+        if task.next_fire is not None:
+            heapq.heappush(self._heap, (task.next_fire, task.id))
+
+    def _watch_hands(self) -> None:
+        """Compare the wall clock with the monotonic one: a step back voids what was written for later (SEMANTICS §6.7)."""
+        wall, monotonic = self._memory.now, self._memory.clock.monotonic()
+        if self._hands is not None:
+            expected = self._hands[0] + int((monotonic - self._hands[1]) * 1e6)
+            if wall < expected - int(STEP_BACK * 1e6):
+                self._set_back(expected)
+        self._hands = (wall, monotonic)
+
+    def _set_back(self, until: int) -> None:
+        """The clock stood at `until` and stands at `now`: cursors return, fired instants stay fired."""
+        memory = self._memory
+        self._seen_until = max(self._seen_until, until, *(task.cursor for task in memory.tasks.values()), 0)
+        memory.batch.void_after = memory.now
+        seconds = (until - memory.now) / 1e6
+        memory.batch.audit.append(
+            rows.noted(memory, "clock_set_back", "scheduler", detail=f"by {seconds:.3f} seconds")
+        )
+        for task in memory.tasks.values():
+            if task.cursor > memory.now:
+                task.cursor = memory.now
+                self.arm(task)
+                memory.batch.cursors.append(rows.cursor(task))
+            elif task.next_fire is not None:
+                self.arm(task)

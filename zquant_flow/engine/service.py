@@ -1,0 +1,370 @@
+"""How do the parts of an engine work together, from its start to its stop?
+
+One thread decides. Everything reaches it through one inbox: operations of the API and the command line, outcomes of the
+backend, files that were read, the bell. It drains the inbox, decides, commits one transaction for all of it, and acts.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+from zoneinfo import ZoneInfo
+
+from zquant_flow.clock import Clock
+from zquant_flow.core.instants import from_micros
+from zquant_flow.core.status import Status
+from zquant_flow.engine.bell import Bell
+from zquant_flow.engine.bundles import BundleFolders
+from zquant_flow.engine.dispatcher import Dispatcher
+from zquant_flow.engine.lifecycle import Effects, Lifecycle
+from zquant_flow.engine.memory import Execution, Memory
+from zquant_flow.engine.orders import Orders
+from zquant_flow.engine.recovery import recover
+from zquant_flow.engine.registration import Registrar
+from zquant_flow.engine.scheduler import Scheduler
+from zquant_flow.errors import Unavailable, ZquantFlowError
+from zquant_flow.store import batch as store_batch
+from zquant_flow.store import queries
+from zquant_flow.store.database import Database
+from zquant_flow.store.terms import begin_term, last_number
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Frame = dict[str, Any]
+ENGINE_ID = 1
+
+
+class Backend(Protocol):
+    """A place where attempts run. Its calls come from the engine's thread."""
+
+    def start(self) -> Frame: ...
+    def start_attempts(self, orders: Sequence[Frame]) -> None: ...
+    def terminate(self, execution_id: int, attempt: int, kind: str = ..., grace: float | None = ...) -> None: ...
+    def pause(self, execution_id: int, attempt: int) -> None: ...
+    def resume(self, execution_id: int, attempt: int) -> None: ...
+    def ack(self, attempts: Sequence[tuple[int, int]]) -> None: ...
+    def forget_spool(self) -> None: ...
+    def stop(self, keep_attempts: bool) -> None: ...
+
+
+class Engine:
+    """The scheduler core.
+
+    Threads: one of its own, started by `start`, ended by `stop` (both may be called twice, in any order); APScheduler's,
+    which only rings; the backend's reader, which only puts frames into the inbox. `call` may be used from any thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        backend: Callable[[Callable[[Frame], None], Callable[[], None]], Backend],
+        clock: Clock,
+        tasks_dir: Path,
+        data_dir: Path,
+        zone: ZoneInfo,
+        slots: int,
+        entries: Mapping[str, str],
+        shutdown_grace: float = 30.0,
+        with_bell: bool = True,
+    ) -> None:
+        self.database = database
+        self._clock = clock
+        self.zone = zone
+        self._grace = shutdown_grace
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._idle = threading.Event()
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timer_numbers = itertools.count()
+        self._listeners: list[Callable[[], None]] = []
+        self._replies: list[Callable[[], None]] = []
+        self._backend = backend(self._from_backend, self._backend_lost)
+        self._bell = Bell(self.ring) if with_bell else None
+        self.memory = Memory(engine_id=ENGINE_ID, epoch=0, clock=clock, last_id=0)
+        self._dispatcher = Dispatcher(slots)
+        self.lifecycle = Lifecycle(self.memory, self._dispatcher, self._wake_after)
+        self.scheduler = Scheduler(
+            self.memory, self.lifecycle, zone, lambda task, moment: queries.fired(database, task, moment)
+        )
+        self.registrar = Registrar(database, self.memory, self.scheduler)
+        self._orders = Orders(
+            tasks_dir=tasks_dir,
+            data_dir=data_dir,
+            entries=entries,
+            bundle_folder=BundleFolders(database, data_dir).folder,
+        )
+
+    # ── start and stop ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def start(self) -> None:
+        """Open the database, attach to the runner, recover what an earlier engine left, and begin to tick."""
+        if self._thread is not None:
+            return
+        self._stopping.clear()
+        memory = self.memory
+        memory.now = self._clock.micros()
+        self.database.open()
+        memory.epoch, last_heartbeat = begin_term(self.database, now=memory.now, engine_id=ENGINE_ID)
+        memory.last_id = last_number(self.database, "execution")
+        hello = self._backend.start()
+        self.registrar.load()
+        self.scheduler.start_from(last_heartbeat)
+        recover(
+            self.database,
+            memory,
+            self.lifecycle,
+            alive=[(id_, attempt) for id_, attempt in hello["attempts"]],
+            outcomes=hello["outcomes"],
+        )
+        self._finish_turn()
+        self._backend.forget_spool()
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+        if self._bell is not None:
+            self._bell.start()
+        self.ring()
+
+    def stop(self, *, keep_attempts: bool = False) -> None:
+        """Start nothing new, give what runs `shutdown_grace`, then end it (SEMANTICS §7.4); with `keep_attempts` leave it."""
+        if self._thread is None:
+            return
+        if self._bell is not None:
+            self._bell.stop()
+        self._post(self._close_dispatcher)
+        if not keep_attempts:
+            self._let_attempts_end()
+        self._stopping.set()
+        self._post(lambda: None)
+        self._thread.join()
+        self._thread = None
+        self._backend.stop(keep_attempts)
+        self._refuse_what_waits()
+
+    def _close_dispatcher(self) -> None:
+        self._dispatcher.open = False
+        self._note_idle()
+
+    def _let_attempts_end(self) -> None:
+        if self._idle.wait(self._grace):
+            return
+        self._post(self._end_attempts)
+        self._idle.wait(self._grace + 15)
+
+    def _end_attempts(self) -> None:
+        for execution in self.memory.executions.values():
+            if execution.run is None and execution.status in (Status.RUNNING, Status.PAUSED):
+                self.lifecycle.effects.terminate.append((execution, "shutdown"))
+
+    def _refuse_what_waits(self) -> None:
+        """Operations that came too late get their answer."""
+        while True:
+            try:
+                self._inbox.get_nowait()()
+            except queue.Empty:
+                return
+
+    # ── from other threads ──────────────────────────────────────────────────────────────────────────────────────
+
+    def call(self, operation: Callable[[], T], *, timeout: float = 30.0) -> T:
+        """Run an operation in the engine's thread; its answer, once what it decided is committed. Raises what it raises."""
+        future: Future[T] = Future()
+
+        def work() -> None:
+            if self._stopping.is_set() or self._thread is None:
+                future.set_exception(Unavailable("the server is stopping; try again when it is back"))
+                return
+            try:
+                answer = operation()
+            except BaseException as exc:
+                future.set_exception(exc)
+            else:
+                self._replies.append(lambda: future.set_result(answer))
+
+        self._post(work)
+        return future.result(timeout)
+
+    def ring(self) -> None:
+        """The bell: look at the clock."""
+        self._post(self._tick)
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after every commit, in the engine's thread: it must be quick and must not raise."""
+        self._listeners.append(listener)
+
+    @property
+    def running(self) -> bool:
+        """Whether the engine's thread works."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def _post(self, work: Callable[[], None]) -> None:
+        self._inbox.put(work)
+
+    def _from_backend(self, frame: Frame) -> None:
+        self._post(lambda: self._take_frame(frame))
+
+    def _backend_lost(self) -> None:
+        self._post(self._restart_backend)
+
+    # ── the engine's thread ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            work = self._inbox.get()
+            try:
+                self.turn(work)
+            except store_batch.StaleRows:
+                log.critical(
+                    "the rows are not as this engine believes; it stops", extra={"action": "fenced"}
+                )
+                self._stopping.set()
+            except Exception:
+                log.exception("a turn failed", extra={"action": "turn_failed"})
+
+    def turn(self, work: Callable[[], None] | None = None) -> None:
+        """Take all that has come, decide, commit, act. Tests call it with the clock in their hands."""
+        self.memory.now = self._clock.micros()
+        while work is not None:
+            work()
+            try:
+                work = self._inbox.get_nowait()
+            except queue.Empty:
+                work = None
+        self._finish_turn()
+
+    def _finish_turn(self) -> None:
+        self.lifecycle.dispatch()
+        orders = self._make_orders(self.lifecycle.effects)
+        batch = self.memory.take_batch()
+        effects = self.lifecycle.take_effects()
+        replies, self._replies = self._replies, []
+        if batch:
+            store_batch.apply(
+                self.database, batch, engine_id=ENGINE_ID, epoch=self.memory.epoch, now=self.memory.now
+            )
+        self.memory.settle()
+        self._act(effects, orders)
+        for reply in replies:
+            reply()
+        if batch:
+            for listener in self._listeners:
+                listener()
+        self._set_bell()
+        self._note_idle()
+
+    def _make_orders(self, effects: Effects) -> list[Frame]:
+        """The orders of the attempts that start; what can't be ordered fails in this same turn."""
+        orders: list[Frame] = []
+        done = 0
+        while done < len(effects.start):
+            execution = effects.start[done]
+            done += 1
+            try:
+                orders.append(self._orders.order(execution))
+            except ZquantFlowError as error:
+                self._dispatcher.release()
+                self.lifecycle.fail(execution, error.code, error.detail)
+                self.lifecycle.dispatch()
+        return orders
+
+    def _act(self, effects: Effects, orders: list[Frame]) -> None:
+        if effects.acknowledge:
+            self._backend.ack(effects.acknowledge)
+        if orders:
+            self._backend.start_attempts(orders)
+        for execution, kind in effects.terminate:
+            self._backend.terminate(execution.id, execution.retry_count + 1, kind)
+        for execution in effects.pause:
+            self._backend.pause(execution.id, execution.retry_count + 1)
+        for execution in effects.resume:
+            self._backend.resume(execution.id, execution.retry_count + 1)
+
+    def _take_frame(self, frame: Frame) -> None:
+        op = frame["op"]
+        if op == "outcomes":
+            for outcome in frame["items"]:
+                self.lifecycle.attempt_ended(outcome)
+        elif op == "progress":
+            for facts in frame["items"]:
+                self.lifecycle.progressed(facts)
+        elif op in ("paused", "resumed"):
+            self._take_acknowledgements(frame["items"], Status.PAUSED if op == "paused" else Status.RUNNING)
+
+    def _take_acknowledgements(self, items: Sequence[Sequence[int]], status: Status) -> None:
+        for execution_id, attempt in items:
+            execution = self.memory.executions.get(execution_id)
+            if execution is not None and execution.retry_count + 1 == attempt:
+                self.lifecycle.acknowledged(execution, status)
+
+    def _restart_backend(self) -> None:
+        """The runner died: what it carried is lost, what it had written down is not."""
+        if self._stopping.is_set():
+            return
+        log.error("the runner is gone; starting another", extra={"action": "runner_lost"})
+        hello = self._backend.start()
+        alive = {(id_, attempt) for id_, attempt in hello["attempts"]}
+        for outcome in hello["outcomes"]:
+            self.lifecycle.attempt_ended(outcome)
+        for execution in list(self.memory.executions.values()):
+            self._lose(execution, alive)
+
+    def _lose(self, execution: Execution, alive: set[tuple[int, int]]) -> None:
+        key = (execution.id, execution.retry_count + 1)
+        if execution.run is not None or key in alive:
+            return
+        if execution.status not in (Status.RUNNING, Status.PAUSED):
+            return
+        now = self.memory.now
+        self.lifecycle.attempt_ended(
+            {
+                "id": execution.id,
+                "attempt": execution.retry_count + 1,
+                "kind": "lost",
+                "code": "attempt_lost",
+                "error": "the runner died, and nobody knows how this attempt ended",
+                "started": execution.attempt_start or now,
+                "ended": now,
+            }
+        )
+
+    # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _tick(self) -> None:
+        self.scheduler.tick()
+        now = self._clock.monotonic()
+        while self._timers and self._timers[0][0] <= now:
+            heapq.heappop(self._timers)[2]()
+
+    def _wake_after(self, seconds: float, what: Callable[[], None]) -> None:
+        due = self._clock.monotonic() + seconds
+        heapq.heappush(self._timers, (due, next(self._timer_numbers), what))
+
+    @property
+    def next_wake(self) -> datetime | None:
+        """When the engine wants to look at the clock again."""
+        wanted = self.scheduler.next_wake
+        if self._timers:
+            seconds = max(0.0, self._timers[0][0] - self._clock.monotonic())
+            timer = self._clock.micros() + int(seconds * 1e6) + 1
+            wanted = timer if wanted is None else min(wanted, timer)
+        return from_micros(wanted)
+
+    def _set_bell(self) -> None:
+        if self._bell is not None:
+            self._bell.set(self.next_wake)
+
+    def _note_idle(self) -> None:
+        if self._dispatcher.running <= 0:
+            self._idle.set()
+        else:
+            self._idle.clear()

@@ -1,0 +1,28 @@
+"""What must an executor be?
+
+One class: a name, a pydantic model of its config, and `run`. Validation, JSON Schema, retries, timeouts, logs, progress
+and termination come with it. `run` is called in a worker process under the runner, never in the control plane.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+
+class Executor:
+    """Knows one kind of work. Subclasses set `name` and `Config` and write `run`."""
+
+    name: ClassVar[str]
+    Config: ClassVar[type[BaseModel]]
+
+    def run(self, context: Any, config: Any) -> Any:
+        """Do the work and return a JSON value; raise to fail. `context` is `executors.context.Context`."""
+        raise NotImplementedError(f"executor {self.name!r} has no run()")
+
+    @classmethod
+    def entry(cls) -> str:
+        """Where a worker finds this class: `module:Class`."""
+        return f"{cls.__module__}:{cls.__qualname__}"

@@ -1,0 +1,198 @@
+"""How do decisions become rows? A turn's transitions, all in one transaction or none.
+
+The only writer of statuses. Every update holds only if the row is still as the engine believed: where the sum of rows
+differs from what was expected, all is rolled back and the caller must look again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Executable, bindparam, delete, insert, literal_column, update
+
+from zquant_flow.core.status import ACTIVE
+from zquant_flow.store.database import Database, take
+from zquant_flow.store.tables import attempts, audit, counters, engines, executions, fires, tasks
+
+Row = dict[str, Any]
+
+
+class StaleRows(Exception):
+    """Rows were not as this engine believed: it has been fenced off, or its memory is wrong."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """The rows of one turn. Each list holds dicts of one shape, made by the functions of `engine.rows`."""
+
+    created: list[Row] = field(default_factory=list)
+    nodes_started: list[Row] = field(default_factory=list)
+    nodes_skipped: list[Row] = field(default_factory=list)
+    started: list[Row] = field(default_factory=list)
+    waiting: list[Row] = field(default_factory=list)
+    paused: list[Row] = field(default_factory=list)
+    ended: list[Row] = field(default_factory=list)
+    progress: list[Row] = field(default_factory=list)
+    requests: list[Row] = field(default_factory=list)
+    attempts: list[Row] = field(default_factory=list)
+    fires: list[Row] = field(default_factory=list)
+    activity: list[Row] = field(default_factory=list)
+    cursors: list[Row] = field(default_factory=list)
+    switches: list[Row] = field(default_factory=list)
+    audit: list[Row] = field(default_factory=list)
+    void_after: int | None = None
+    last_id: int = 0
+    """The highest execution id that this batch gives away; 0 where it gives none."""
+
+    def __bool__(self) -> bool:
+        return any(True for _ in self._filled()) or self.void_after is not None
+
+    def numbered(self) -> Iterator[Row]:
+        """The rows that get a `change_seq` of their own."""
+        for name in _NUMBERED:
+            yield from getattr(self, name)
+
+    def _filled(self) -> Iterator[list[Row]]:
+        return (rows for name in _STATEMENTS if (rows := getattr(self, name)))
+
+
+def _known(*names: str) -> dict[str, Any]:
+    return {name: bindparam(name) for name in names}
+
+
+def _execution_update(*names: str, was: Any) -> Executable:
+    own = executions.c.id == bindparam("b_id")
+    return update(executions).where(own, was).values(_known(*names, "updated_time", "change_seq"))
+
+
+_ACTIVE = executions.c.status.in_([literal_column(f"'{status.value}'") for status in sorted(ACTIVE)])
+
+_STATEMENTS: Mapping[str, tuple[Executable, bool]] = {
+    # name: (statement, every row must hit exactly one)
+    "created": (insert(executions), True),
+    "nodes_started": (insert(executions), True),
+    "nodes_skipped": (insert(executions), True),
+    "started": (
+        _execution_update(
+            "status",
+            "owner",
+            "start_time",
+            "attempt_start",
+            "waiting_for",
+            "waiting_until",
+            was=executions.c.status == literal_column("'pending'"),
+        ),
+        True,
+    ),
+    "waiting": (_execution_update("status", "retry_count", "waiting_for", "waiting_until", was=_ACTIVE), True),
+    "paused": (_execution_update("status", "pause_requested", was=_ACTIVE), True),
+    "progress": (
+        _execution_update(
+            "progress_percent",
+            "current_item",
+            "total_items",
+            "processed_items",
+            "estimated_end_time",
+            "message",
+            was=_ACTIVE,
+        ),
+        False,
+    ),
+    "requests": (_execution_update("pause_requested", "terminate_requested", was=_ACTIVE), False),
+    "ended": (
+        _execution_update(
+            "status",
+            "end_time",
+            "duration_seconds",
+            "result",
+            "error_code",
+            "error_message",
+            "progress_percent",
+            was=_ACTIVE,
+        ),
+        True,
+    ),
+    "attempts": (insert(attempts), True),
+    "fires": (insert(fires), True),
+    "activity": (
+        update(tasks)
+        .where(tasks.c.id == bindparam("b_id"))
+        .values(
+            active_count=tasks.c.active_count + bindparam("delta"),
+            latest_execution_id=bindparam("latest_execution_id"),
+            latest_status=bindparam("latest_status"),
+            latest_time=bindparam("latest_time"),
+        ),
+        False,
+    ),
+    "cursors": (
+        update(tasks).where(tasks.c.id == bindparam("b_id")).values(_known("cursor", "next_fire")),
+        False,
+    ),
+    "switches": (
+        update(tasks)
+        .where(tasks.c.id == bindparam("b_id"))
+        .values(
+            _known(
+                "enabled", "paused", "idle_since", "cursor", "next_fire", "updated_by", "updated_time"
+            )
+        ),
+        True,
+    ),
+    "audit": (insert(audit), True),
+}
+_NUMBERED = (
+    "created",
+    "nodes_started",
+    "nodes_skipped",
+    "started",
+    "waiting",
+    "paused",
+    "progress",
+    "requests",
+    "ended",
+)
+
+_HEARTBEAT = (
+    update(engines)
+    .where(engines.c.id == bindparam("b_id"), engines.c.epoch == bindparam("b_epoch"))
+    .values(heartbeat=bindparam("heartbeat"))
+)
+_LAST_ID = (
+    update(counters)
+    .where(counters.c.name == literal_column("'execution'"))
+    .values(value=bindparam("last"))
+)
+_VOID = delete(fires).where(fires.c.logical_time > bindparam("after"), fires.c.outcome != "fired")
+
+
+def apply(database: Database, batch: Batch, *, engine_id: int, epoch: int, now: int) -> None:
+    """Write the batch in one transaction; `now` in microseconds. Raises StaleRows and has then written nothing."""
+    with database.write() as connection:
+        fence = {"b_id": engine_id, "b_epoch": epoch, "heartbeat": now}
+        if connection.execute(_HEARTBEAT, fence).rowcount != 1:
+            raise StaleRows(f"engine {engine_id} of epoch {epoch} has been fenced off")
+        if batch.void_after is not None:
+            connection.execute(_VOID, {"after": batch.void_after})
+        _number(connection, batch)
+        for name, (statement, exact) in _STATEMENTS.items():
+            rows = getattr(batch, name)
+            if rows:
+                _write(connection, name, statement, rows, exact)
+
+
+def _number(connection: Connection, batch: Batch) -> None:
+    if batch.last_id:
+        connection.execute(_LAST_ID, {"last": batch.last_id})
+    rows = list(batch.numbered())
+    if rows:
+        for seq, row in enumerate(rows, take(connection, "change", len(rows))):
+            row["change_seq"] = seq
+
+
+def _write(connection: Connection, name: str, statement: Executable, rows: list[Row], exact: bool) -> None:
+    hit = connection.execute(statement, rows).rowcount
+    if exact and hit not in (len(rows), -1):
+        raise StaleRows(f"{name}: {hit} of {len(rows)} rows were as expected")

@@ -1,0 +1,121 @@
+"""How is the database reached, and who may write when?
+
+SQLite in WAL mode with `synchronous=FULL`: a commit that returned survives a power cut, and group commit pays for it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+
+from zquant_flow.errors import Unavailable
+from zquant_flow.store.tables import counters, metadata
+
+HEAD = "0001"
+"""The newest migration."""
+
+
+class Database:
+    """One database: many readers at a time, and writers one after the other.
+
+    Threads: any; `write` queues them on a lock of this process, because SQLite would make them poll instead.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._write_lock = threading.Lock()
+        self._writer: Connection | None = None
+        self.engine = _create_engine(url)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+
+    def open(self) -> None:
+        """Make or migrate the schema. Raises Unavailable for a database that is newer than this program."""
+        with self.engine.connect() as connection:
+            version = _schema_version(connection)
+        if version == HEAD:
+            return
+        if version is None:
+            self._create()
+            return
+        from zquant_flow.store.migrate import upgrade  # Alembic costs 0.3 s and 12 MB: only when behind
+
+        upgrade(self.url, version)
+
+    def close(self) -> None:
+        """Give all connections back; a closed database can be opened again."""
+        with self._write_lock:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+        self.engine.dispose()
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction, committed at the end of the block, rolled back where it raises."""
+        with self._write_lock:
+            if self._writer is None or self._writer.closed:
+                self._writer = self.engine.connect().execution_options(immediate=True)
+            with self._writer.begin():
+                yield self._writer
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection that sees one consistent state; readers never wait for writers."""
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    def _create(self) -> None:
+        with self.engine.begin() as connection:
+            metadata.create_all(connection)
+            connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
+            connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
+            connection.execute(
+                counters.insert(), [{"name": name, "value": 0} for name in ("execution", "task", "change")]
+            )
+
+
+def take(connection: Connection, counter: str, count: int) -> int:
+    """Reserve `count` numbers of a counter in this transaction; the first of them."""
+    last = connection.execute(
+        text("UPDATE counters SET value = value + :count WHERE name = :name RETURNING value"),
+        {"count": count, "name": counter},
+    ).scalar_one()
+    return int(last) - count + 1
+
+
+def _create_engine(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        engine = create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return create_engine(parsed, pool_pre_ping=True)
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves: the driver's own idea of it starts too late
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA busy_timeout=30000")
+    connection.execute("PRAGMA temp_store=MEMORY")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A writer takes the lock at once: one that read first could no longer get it (SQLITE_BUSY_SNAPSHOT).
+    immediate = connection.get_execution_options().get("immediate")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def _schema_version(connection: Connection) -> str | None:
+    try:
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    except Exception as exc:
+        if "alembic_version" in str(exc):
+            return None
+        raise Unavailable(f"the database can't be read: {exc}") from exc
+    return None if found is None else str(found)

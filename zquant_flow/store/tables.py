@@ -1,0 +1,257 @@
+"""Which tables are there, and what can never be true in them?
+
+Instants are microseconds since 1970, UTC (`core.instants`); JSON is text. Rules that must never break are constraints.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+"""`execution`: the last id given; `task`: likewise; `change`: the last change_seq, given inside the commit, so that its
+row lock makes the order of numbers the order of commits."""
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("name", String(400), nullable=False, unique=True),
+    Column("task_type", String(16), nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+    Column("tags", Text, nullable=False, server_default="[]"),
+    Column("version", Integer, nullable=False),
+    Column("content_hash", String(64), nullable=False),
+    Column("source", Text),
+    Column("document", Integer, nullable=False, server_default="0"),
+    Column("line", Integer, nullable=False, server_default="0"),
+    Column("enabled", Boolean, nullable=False),
+    Column("file_enabled", Boolean, nullable=False),
+    Column("paused", Boolean, nullable=False),
+    Column("archived_at", BigInteger),
+    Column("schedule_hash", String(64), nullable=False, server_default=""),
+    Column("anchor", BigInteger, nullable=False),
+    Column("cursor", BigInteger, nullable=False),
+    Column("idle_since", BigInteger),
+    Column("next_fire", BigInteger),
+    Column("active_count", Integer, nullable=False, server_default="0"),
+    Column("latest_execution_id", BigInteger),
+    Column("latest_status", String(16)),
+    Column("latest_time", BigInteger),
+    Column("created_by", String(100), nullable=False),
+    Column("created_time", BigInteger, nullable=False),
+    Column("updated_by", String(100), nullable=False),
+    Column("updated_time", BigInteger, nullable=False),
+)
+"""`anchor`: where intervals count from; `cursor`: instants up to here are accounted for in the ledger; `idle_since`: since
+when the task is disabled, paused or archived (its fires until now are one span)."""
+
+definitions = Table(
+    "definitions",
+    metadata,
+    Column("task_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("content_hash", String(64), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_time", BigInteger, nullable=False),
+    # Going back to old content reuses its version (SEMANTICS §2.4): two rows would be two versions of one thing.
+    UniqueConstraint("task_id", "content_hash"),
+    sqlite_with_rowid=False,
+)
+
+bundles = Table(
+    "bundles",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("files", Text, nullable=False),
+    Column("created_time", BigInteger, nullable=False),
+)
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("path", Text, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("dependencies", Text, nullable=False, server_default="{}"),
+)
+"""The files as they were last read: unchanged ones are not read again after a restart."""
+
+load_errors = Table(
+    "load_errors",
+    metadata,
+    Column("path", Text, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("line", Integer, nullable=False),
+    Column("column", Integer, nullable=False),
+    Column("field", Text, nullable=False),
+    Column("code", String(64), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+)
+
+fires = Table(
+    "fires",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("task_id", BigInteger, nullable=False),
+    Column("logical_time", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("execution_id", BigInteger),
+    Column("recorded_time", BigInteger, nullable=False),
+    CheckConstraint("until >= logical_time", name="span"),
+    # A fired instant is one instant with its execution; whoever fires second must fail here, not run twice.
+    CheckConstraint(
+        "outcome <> 'fired' OR (execution_id IS NOT NULL AND until = logical_time)", name="fired"
+    ),
+)
+"""The ledger: an instant (`until` = `logical_time`) that fired, or an instant or span skipped for the reason `outcome`."""
+
+Index(
+    "uq_fires_fired",
+    fires.c.task_id,
+    fires.c.logical_time,
+    unique=True,
+    sqlite_where=text("outcome = 'fired'"),
+    postgresql_where=text("outcome = 'fired'"),
+)
+Index("ix_fires_task_id_until", fires.c.task_id, fires.c.until)
+
+executions = Table(
+    "executions",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("root_id", BigInteger, nullable=False),
+    Column("parent_execution_id", BigInteger),
+    Column("task_id", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("node", Text),
+    Column("inline", Boolean, nullable=False, server_default=text("false")),
+    Column("status", String(16), nullable=False),
+    Column("trigger_type", String(16), nullable=False),
+    Column("logical_time", BigInteger),
+    Column("params", Text),
+    Column("result", Text),
+    Column("error_code", String(64)),
+    Column("error_message", Text),
+    Column("created_by", String(100), nullable=False, server_default="scheduler"),
+    Column("created_time", BigInteger, nullable=False),
+    Column("start_time", BigInteger),
+    Column("attempt_start", BigInteger),
+    Column("end_time", BigInteger),
+    Column("duration_seconds", Float),
+    Column("retry_count", Integer, nullable=False, server_default="0"),
+    Column("progress_percent", Float),
+    Column("current_item", Text),
+    Column("total_items", BigInteger),
+    Column("processed_items", BigInteger),
+    Column("estimated_end_time", BigInteger),
+    Column("message", Text),
+    Column("pause_requested", Boolean, nullable=False, server_default=text("false")),
+    Column("terminate_requested", Boolean, nullable=False, server_default=text("false")),
+    Column("waiting_for", String(64)),
+    Column("waiting_until", BigInteger),
+    Column("skip_reason", String(64)),
+    Column("resume_from_execution_id", BigInteger),
+    Column("reused_from", BigInteger),
+    Column("owner", Integer),
+    Column("updated_time", BigInteger, nullable=False),
+    Column("change_seq", BigInteger, nullable=False),
+    # A running row without an owner would be driven by nobody and block its task for ever (the origin's fault 12).
+    CheckConstraint("status <> 'running' OR owner IS NOT NULL", name="running_is_owned"),
+    CheckConstraint(
+        "status IN ('pending','running','paused','success','failed','completed','terminated','skipped')",
+        name="status",
+    ),
+)
+"""`root_id` is the top execution's id, its own for a root; an inline node's `task_id` is its workflow's."""
+
+Index(
+    "ix_executions_root_id",
+    executions.c.root_id,
+    sqlite_where=text("parent_execution_id IS NOT NULL"),
+    postgresql_where=text("parent_execution_id IS NOT NULL"),
+)
+Index(
+    "ix_executions_task_id_id",
+    executions.c.task_id,
+    executions.c.id,
+    sqlite_where=text("NOT inline"),
+    postgresql_where=text("NOT inline"),
+)
+Index(
+    "ix_executions_active",
+    executions.c.task_id,
+    sqlite_where=text("NOT inline AND status IN ('pending','running','paused')"),
+    postgresql_where=text("NOT inline AND status IN ('pending','running','paused')"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("execution_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("outcome", String(16), nullable=False),
+    Column("start_time", BigInteger, nullable=False),
+    Column("end_time", BigInteger, nullable=False),
+    Column("duration_seconds", Float),
+    Column("exit_code", Integer),
+    Column("signal", Integer),
+    Column("error_code", String(64)),
+    Column("error_message", Text),
+    sqlite_with_rowid=False,
+)
+"""One row for each attempt that has ended; the one under way is the execution's own `retry_count` + 1, since `attempt_start`."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("time", BigInteger, nullable=False),
+    Column("actor", String(100), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("task_id", BigInteger),
+    Column("execution_id", BigInteger),
+    Column("detail", Text, nullable=False, server_default=""),
+)
+
+engines = Table(
+    "engines",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("heartbeat", BigInteger, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started_time", BigInteger, nullable=False),
+)
+"""`epoch` grows with each term: a writer whose epoch is not the row's has been fenced off."""
