@@ -70,6 +70,19 @@ class Registry:
         return Registry(by_name, by_id, names_of, errors)
 
 
+    def renamed(self, entry: Entry, name: str) -> Registry:
+        """The registry with that entry under another name."""
+        new = replace(entry, name=name, definition=replace(entry.definition, name=name))
+        by_name = {key: value for key, value in self.by_name.items() if key != entry.name} | {name: new}
+        names = tuple(name if other == entry.name else other for other in self.names_of.get(entry.source, ()))
+        return Registry(
+            by_name,
+            {**self.by_id, entry.id: new},
+            {**self.names_of, entry.source: names},
+            self.errors,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A definition that a file makes current."""
@@ -280,8 +293,3 @@ def _only_missing(errors: Sequence[LoadError]) -> bool:
 
 def _error(loaded: LoadedDefinition, code: str, message: str, *, field: str = "name") -> LoadError:
     return LoadError(line=loaded.line, column=1, field=field, code=code, message=message)
-
-
-def moved(entry: Entry, path: str) -> Entry:
-    """The same definition, standing in another file."""
-    return replace(entry, source=path)

@@ -52,6 +52,14 @@ class Operations:
                 )
         return changes
 
+    def reserve_id(self, name: str) -> int:
+        """The id that a new task of this name will get; the file made for it carries it in its name."""
+        return self._engine.call(lambda: self._engine.registrar.reserve(name))
+
+    def rename(self, task_id: int, name: str) -> None:
+        """Give a task another name; id, history and ledger stay."""
+        self._engine.call(lambda: self._engine.registrar.rename(task_id, name))
+
     def trigger(
         self,
         task_id: int,

@@ -33,6 +33,7 @@ class Registrar:
         self._scheduler = scheduler
         self._waiting: dict[str, LoadedFile] = {}
         self._last_task_id = 0
+        self._reserved: dict[str, int] = {}
         self.registry = Registry()
 
     def load(self) -> None:
@@ -65,9 +66,31 @@ class Registrar:
         store.save(self._database, registration, now=self._memory.now)
         self._waiting = change.waiting
         self._last_task_id = max(self._last_task_id, registration.last_task_id)
+        for name in change.claims:
+            self._reserved.pop(name, None)
         self.registry = self.registry.with_change(change, entries)
         self._install(change, entries, fresh)
         return change
+
+    def reserve(self, name: str) -> int:
+        """The id that the name has, or will have when it is first registered."""
+        known = store.tasks_named(self._database, [name]).get(name)
+        if known is not None:
+            return int(known.id)
+        if name not in self._reserved:
+            self._last_task_id += 1
+            self._reserved[name] = self._last_task_id
+        return self._reserved[name]
+
+    def rename(self, task_id: int, name: str) -> None:
+        """The same task under another name."""
+        store.rename(self._database, task_id, name)
+        entry = self.registry.by_id[task_id]
+        task = self._memory.tasks[task_id]
+        del self._memory.by_name[task.name]
+        task.name = name
+        self._memory.by_name[name] = task
+        self.registry = self.registry.renamed(entry, name)
 
     def _prepare(
         self, change: Change, registration: store.Registration, actor: str
@@ -91,8 +114,11 @@ class Registrar:
             task_id = self._id_of(name, known_rows)
             is_new = task_id is None
             if task_id is None:
-                next_id += 1
-                task_id = registration.last_task_id = next_id
+                task_id = self._reserved.get(name)
+                if task_id is None:
+                    next_id += 1
+                    task_id = next_id
+                registration.last_task_id = max(next_id, task_id)
             version = self._version(name, known_rows, versions.get(task_id), hashes[name])
             entry = Entry(
                 id=task_id,

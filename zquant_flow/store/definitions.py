@@ -95,6 +95,12 @@ def _save_errors(
     _insert(connection, load_errors, rows)
 
 
+def rename(database: Database, task_id: int, name: str) -> None:
+    """Give a task another name."""
+    with database.write() as connection:
+        connection.execute(update(tasks).where(tasks.c.id == task_id).values(name=name))
+
+
 def tasks_named(database: Database, names: Iterable[str]) -> dict[str, Any]:
     """The rows of these tasks by name, archived ones too."""
     wanted = list(names)

@@ -1,0 +1,143 @@
+"""Executions over REST: lists, one with attempts and children, its log, and terminate (CONTRACT)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from zquant_flow.api.control import Control, Ctl
+from zquant_flow.api.security import Actor, signed_in
+from zquant_flow.api.shapes import ExecutionOut, ExecutionPage, execution_out, planned_out
+from zquant_flow.core.instants import to_micros
+from zquant_flow.core.status import Status
+from zquant_flow.errors import BadRequest, ExecutionNotFound
+from zquant_flow.logs import log_path, read
+from zquant_flow.store import queries
+
+router = APIRouter(prefix="/executions", tags=["executions"], dependencies=[Depends(signed_in)])
+
+MAX_ID = 2**63 - 1
+LOG_PIECE = 1024 * 1024
+ExecutionId = Annotated[int, Path(ge=1, le=MAX_ID)]
+
+
+class ExecutionQuery(BaseModel):
+    """Which executions, and which page of them; inline nodes only with `include=nodes`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    skip: Annotated[int, Field(ge=0, le=MAX_ID)] = 0
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    status: Status | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    include: str | None = None
+
+
+@router.get("", operation_id="list_executions", response_model=ExecutionPage, response_model_exclude_unset=True)
+def list_executions(control: Ctl, query: Annotated[ExecutionQuery, Query()]) -> dict[str, Any]:
+    """Executions of all tasks, newest first; `total` counts all that match."""
+    return execution_page(control, query)
+
+
+@router.get(
+    "/{execution_id}",
+    operation_id="get_execution",
+    response_model=ExecutionOut,
+    response_model_exclude_unset=True,
+)
+def get_execution(control: Ctl, execution_id: ExecutionId, include: str = "") -> dict[str, Any]:
+    """One execution; `include=attempts,children` adds its attempts and its nodes in the order of the plan."""
+    wanted = {word for word in include.split(",") if word}
+    if not wanted <= {"attempts", "children"}:
+        raise BadRequest("include: `attempts`, `children`, or both with a comma between")
+    row = _row(control, execution_id)
+    attempts = queries.attempts_of(control.database, execution_id) if "attempts" in wanted else None
+    out = execution_out(row, attempts=attempts)
+    if "children" in wanted:
+        out["children"] = _children(control, row)
+    return out
+
+
+@router.post("/{execution_id}/terminate", operation_id="terminate_execution", response_model=ExecutionOut)
+def terminate_execution(control: Ctl, actor: Actor, execution_id: ExecutionId) -> dict[str, Any]:
+    """End it and all below it: SIGTERM, grace, SIGKILL."""
+    control.operations.terminate(execution_id, actor=actor)
+    return execution_out(_row(control, execution_id))
+
+
+@router.post("/{execution_id}/pause", operation_id="pause_execution", response_model=ExecutionOut)
+def pause_execution(control: Ctl, actor: Actor, execution_id: ExecutionId) -> dict[str, Any]:
+    """Let it stand still: commands at once, Python at its next pause point."""
+    control.operations.pause_execution(execution_id, actor=actor)
+    return execution_out(_row(control, execution_id))
+
+
+@router.post("/{execution_id}/resume", operation_id="resume_execution", response_model=ExecutionOut)
+def resume_execution(control: Ctl, actor: Actor, execution_id: ExecutionId) -> dict[str, Any]:
+    """Let a paused execution go on."""
+    control.operations.resume_execution(execution_id, actor=actor)
+    return execution_out(_row(control, execution_id))
+
+
+@router.get("/{execution_id}/log", operation_id="get_log")
+def get_log(
+    control: Ctl,
+    execution_id: ExecutionId,
+    attempt: Annotated[int | None, Query(ge=1, le=MAX_ID)] = None,
+    offset: Annotated[int, Query(ge=0, le=MAX_ID)] = 0,
+    limit: Annotated[int, Query(ge=1, le=LOG_PIECE)] = LOG_PIECE,
+) -> Response:
+    """The log of an attempt (the latest if none is named) from a byte offset; the header names where to go on."""
+    row = _row(control, execution_id)
+    path = log_path(control.data_dir, execution_id, attempt or row.retry_count + 1)
+    data, following = read(path, offset, limit)
+    return Response(
+        data,
+        media_type="text/plain; charset=utf-8",
+        headers={"X-Next-Offset": str(following), "X-Content-Type-Options": "nosniff"},
+    )
+
+
+def execution_page(control: Control, query: ExecutionQuery, *, task_id: int | None = None) -> dict[str, Any]:
+    """One page of executions, of one task or of all."""
+    rows, total = queries.list_executions(
+        control.database,
+        skip=query.skip,
+        limit=query.limit,
+        task_id=task_id,
+        status=query.status,
+        since=to_micros(_aware(control, query.since)),
+        until=to_micros(_aware(control, query.until)),
+        nodes=query.include == "nodes",
+    )
+    return {"executions": [execution_out(row) for row in rows], "total": total}
+
+
+def _children(control: Control, row: Any) -> list[dict[str, Any]]:
+    """A workflow's nodes: those with rows, and those of the plan that have none yet."""
+    found = [execution_out(child) for child in queries.children_of(control.database, row)]
+    if Status(row.status) not in (Status.PENDING, Status.RUNNING, Status.PAUSED):
+        return found
+    known = {child["node"] for child in found}
+    entry = control.registry.by_id.get(row.task_id)
+    if entry is None or entry.version != row.version or entry.definition.workflow is None:
+        return found
+    nodes = entry.definition.workflow.nodes
+    return found + [planned_out(row, node.name) for node in nodes if node.name not in known]
+
+
+def _row(control: Control, execution_id: int) -> Any:
+    row = queries.execution_row(control.database, execution_id)
+    if row is None:
+        raise ExecutionNotFound(f"no execution has the id {execution_id}")
+    return row
+
+
+def _aware(control: Control, instant: datetime | None) -> datetime | None:
+    if instant is None or instant.tzinfo is not None:
+        return instant
+    return instant.replace(tzinfo=control.zone)

@@ -1,0 +1,353 @@
+"""How do tasks, executions and errors look in JSON? (CONTRACT: the promised names)"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from zquant_flow.core.instants import from_micros
+from zquant_flow.core.model import Action, TaskDef, Workflow
+from zquant_flow.core.status import Status, schedule_status
+from zquant_flow.definitions.loader import LoadError
+
+
+class TaskOut(BaseModel):
+    """A task as lists and details show it. Instants are ISO 8601 with offset; `progress` is 0 to 100."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: int
+    name: str
+    job_id: str
+    task_type: str
+    cron_expression: str | None
+    interval_seconds: float | None
+    enabled: bool
+    paused: bool
+    description: str
+    config: dict[str, Any]
+    max_retries: int
+    retry_interval: float
+    created_by: str
+    created_time: datetime
+    updated_by: str
+    updated_time: datetime
+    latest_execution_id: int | None
+    latest_execution_time: datetime | None
+    latest_execution_status: str | None
+    latest_execution_current_item: str | None
+    latest_execution_progress: float | None
+    schedule_status: str
+    next_run_time: datetime | None
+    timezone: str | None
+    tags: list[str]
+    source: str | None
+    version: int
+    content_hash: str
+    executor: str | None
+    params: dict[str, Any]
+    overlap: str
+    archived_time: datetime | None
+    warnings: list[str] = Field(default_factory=list)
+
+
+class TaskPage(BaseModel):
+    tasks: list[TaskOut]
+    total: int
+
+
+class ExecutionOut(BaseModel):
+    """An execution. `duration_seconds` by the monotonic clock; `result` is what the work returned."""
+
+    id: int | None
+    task_id: int
+    status: str
+    start_time: datetime | None
+    end_time: datetime | None
+    duration_seconds: float | None
+    result: Any
+    error_code: str | None
+    error_message: str | None
+    retry_count: int
+    progress_percent: float | None
+    current_item: str | None
+    total_items: int | None
+    processed_items: int | None
+    estimated_end_time: datetime | None
+    message: str | None
+    is_paused: bool
+    pause_requested: bool
+    terminate_requested: bool
+    created_by: str
+    created_time: datetime
+    updated_by: str
+    updated_time: datetime
+    logical_time: datetime | None
+    trigger_type: str
+    params: dict[str, Any]
+    root_execution_id: int | None
+    parent_execution_id: int | None
+    node: str | None
+    resume_from_execution_id: int | None
+    reused_from: int | None
+    version: int
+    waiting_for: str | None
+    waiting_until: datetime | None
+    skip_reason: str | None
+    attempts: list[AttemptOut] | None = None
+    children: list[ExecutionOut] | None = None
+
+
+class AttemptOut(BaseModel):
+    """One try, from 1; `outcome` is `running` for the one under way."""
+
+    attempt: int
+    outcome: str
+    start_time: datetime | None
+    end_time: datetime | None
+    duration_seconds: float | None
+    exit_code: int | None
+    signal: int | None
+    error_code: str | None
+    error_message: str | None
+
+
+class ExecutionPage(BaseModel):
+    executions: list[ExecutionOut]
+    total: int
+
+
+class ErrorOut(BaseModel):
+    """Every error's shape: a code for machines, words for people, and where there is one the field."""
+
+    code: str
+    detail: str
+
+
+class LoadErrorOut(BaseModel):
+    path: str
+    line: int
+    column: int
+    field: str
+    code: str
+    message: str
+
+
+class LoadErrorPage(BaseModel):
+    load_errors: list[LoadErrorOut]
+    total: int
+
+
+def task_out(
+    row: Any, definition: TaskDef, *, active: Iterable[Any] = (), latest: Any = None, warnings: Iterable[str] = ()
+) -> dict[str, Any]:
+    """A task from its row, its definition, its active executions and its latest one."""
+    active = list(active)
+    rules = definition.schedule.rules if definition.schedule else ()
+    interval = next((rule.interval for rule in rules if rule.interval is not None), None)
+    retry = definition.action.retry if definition.action else None
+    return {
+        "id": row.id,
+        "name": row.name,
+        "job_id": f"task_{row.id}",
+        "task_type": row.task_type,
+        "cron_expression": next((rule.cron for rule in rules if rule.cron is not None), None),
+        "interval_seconds": interval.total_seconds() if interval else None,
+        "enabled": row.enabled,
+        "paused": row.paused,
+        "description": row.description,
+        "config": config_out(definition),
+        "max_retries": retry.max_retries if retry else 0,
+        "retry_interval": retry.interval.total_seconds() if retry else 60.0,
+        "created_by": row.created_by,
+        "created_time": from_micros(row.created_time),
+        "updated_by": row.updated_by,
+        "updated_time": from_micros(row.updated_time),
+        "latest_execution_id": row.latest_execution_id,
+        "latest_execution_time": from_micros(row.latest_time),
+        "latest_execution_status": row.latest_status,
+        "latest_execution_current_item": latest.current_item if latest else None,
+        "latest_execution_progress": latest.progress_percent if latest else None,
+        "schedule_status": _schedule_status(row, active),
+        "next_run_time": from_micros(row.next_fire) if row.archived_at is None else None,
+        "timezone": definition.schedule.timezone if definition.schedule else None,
+        "tags": list(definition.tags),
+        "source": row.source,
+        "version": row.version,
+        "content_hash": row.content_hash,
+        "executor": definition.action.executor if definition.action else None,
+        "params": dict(definition.params),
+        "overlap": definition.overlap.value,
+        "archived_time": from_micros(row.archived_at),
+        "warnings": list(warnings),
+    }
+
+
+def execution_out(row: Any, *, attempts: Iterable[Any] | None = None) -> dict[str, Any]:
+    """An execution from its row."""
+    status = Status(row.status)
+    out = {
+        "id": row.id,
+        "task_id": row.task_id,
+        "status": row.status,
+        "start_time": from_micros(row.start_time),
+        "end_time": from_micros(row.end_time),
+        "duration_seconds": row.duration_seconds,
+        "result": json.loads(row.result) if row.result else None,
+        "error_code": row.error_code,
+        "error_message": row.error_message,
+        "retry_count": row.retry_count,
+        "progress_percent": row.progress_percent,
+        "current_item": row.current_item,
+        "total_items": row.total_items,
+        "processed_items": row.processed_items,
+        "estimated_end_time": from_micros(row.estimated_end_time),
+        "message": row.message,
+        "is_paused": status is Status.PAUSED,
+        "pause_requested": row.pause_requested,
+        "terminate_requested": row.terminate_requested,
+        "created_by": row.created_by,
+        "created_time": from_micros(row.created_time),
+        "updated_by": row.created_by,
+        "updated_time": from_micros(row.updated_time),
+        "logical_time": from_micros(row.logical_time),
+        "trigger_type": row.trigger_type,
+        "params": json.loads(row.params) if row.params else {},
+        "root_execution_id": row.root_id,
+        "parent_execution_id": row.parent_execution_id,
+        "node": row.node,
+        "resume_from_execution_id": row.resume_from_execution_id,
+        "reused_from": row.reused_from,
+        "version": row.version,
+        "waiting_for": row.waiting_for,
+        "waiting_until": from_micros(row.waiting_until),
+        "skip_reason": row.skip_reason,
+    }
+    if attempts is not None:
+        out["attempts"] = [attempt_out(attempt) for attempt in attempts] + _attempt_under_way(row, status)
+    return out
+
+
+def attempt_out(row: Any) -> dict[str, Any]:
+    """One attempt that has ended."""
+    return {
+        "attempt": row.attempt,
+        "outcome": row.outcome,
+        "start_time": from_micros(row.start_time),
+        "end_time": from_micros(row.end_time),
+        "duration_seconds": row.duration_seconds,
+        "exit_code": row.exit_code,
+        "signal": row.signal,
+        "error_code": row.error_code,
+        "error_message": row.error_message,
+    }
+
+
+def planned_out(parent: Any, name: str) -> dict[str, Any]:
+    """A node of the plan that has no row yet: `pending`, with no id (SEMANTICS §8.5)."""
+    empty = dict.fromkeys(ExecutionOut.model_fields)
+    return {
+        **empty,
+        "task_id": parent.task_id,
+        "status": Status.PENDING.value,
+        "node": name,
+        "retry_count": 0,
+        "is_paused": False,
+        "pause_requested": False,
+        "terminate_requested": False,
+        "created_by": parent.created_by,
+        "created_time": from_micros(parent.created_time),
+        "updated_by": parent.created_by,
+        "updated_time": from_micros(parent.created_time),
+        "trigger_type": "workflow",
+        "params": {},
+        "root_execution_id": parent.root_id,
+        "parent_execution_id": parent.id,
+        "version": parent.version,
+    }
+
+
+def load_errors_out(errors: Mapping[str, Iterable[LoadError]]) -> list[dict[str, Any]]:
+    """All load errors, by path."""
+    return [
+        {
+            "path": path,
+            "line": error.line,
+            "column": error.column,
+            "field": error.field,
+            "code": error.code,
+            "message": error.message,
+        }
+        for path in sorted(errors)
+        for error in errors[path]
+    ]
+
+
+def config_out(definition: TaskDef) -> dict[str, Any]:
+    """What runs, in the shape of the origin's `config`."""
+    if definition.workflow is not None:
+        return _workflow_config(definition.workflow)
+    return _action_config(definition.action) if definition.action else {}
+
+
+def _action_config(action: Action) -> dict[str, Any]:
+    config = dict(action.config)
+    if action.executor == "python":
+        config = {"python": f"{config['module']}:{config['function']}"}
+    elif action.executor != "command":
+        config = {"task_action": action.executor, **config}
+    if action.timeout is not None:
+        config["timeout_seconds"] = action.timeout.total_seconds()
+    return {key: value for key, value in config.items() if value is not None}
+
+
+def _workflow_config(workflow: Workflow) -> dict[str, Any]:
+    nodes = []
+    for node in workflow.nodes:
+        out: dict[str, Any] = {"name": node.name, "dependencies": list(node.dependencies)}
+        if node.task is not None:
+            out["task"] = node.task
+        if node.action is not None:
+            out["executor"] = node.action.executor
+            out["config"] = _action_config(node.action)
+        if node.trigger_rule.value != "all_success":
+            out["trigger_rule"] = node.trigger_rule.value
+        nodes.append(out)
+    return {
+        "workflow_type": workflow.workflow_type.value,
+        "on_failure": workflow.on_failure.value,
+        "max_parallel": workflow.max_parallel,
+        "tasks": nodes,
+    }
+
+
+def _schedule_status(row: Any, active: list[Any]) -> str:
+    return schedule_status(
+        enabled=row.enabled,
+        paused=row.paused,
+        running=any(item.status in ("running", "paused") for item in active),
+        retrying=any(item.status == "pending" and item.waiting_for in ("retry", "shutdown") for item in active),
+        waiting=bool(active),
+        latest=Status(row.latest_status) if row.latest_status else None,
+    ).value
+
+
+def _attempt_under_way(row: Any, status: Status) -> list[dict[str, Any]]:
+    if status not in (Status.RUNNING, Status.PAUSED) or row.attempt_start is None:
+        return []
+    empty = dict.fromkeys(AttemptOut.model_fields)
+    return [
+        {
+            **empty,
+            "attempt": row.retry_count + 1,
+            "outcome": status.value,
+            "start_time": from_micros(row.attempt_start),
+        }
+    ]
+
+
+ExecutionOut.model_rebuild()

@@ -1,0 +1,69 @@
+"""When does it fire next?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from zquant_flow.config import load_settings, zone_named
+from zquant_flow.core.model import Rule, Schedule
+from zquant_flow.core.schedule import next_fire, validate, zone_of
+from zquant_flow.core.words import describe
+from zquant_flow.errors import BadRequest
+
+
+def show_next(
+    target: str, *, tz: str | None, start: datetime | None, count: int, tasks_dir: Path | None, as_json: bool
+) -> int:
+    """Print the next fires of an expression or task; 0, or raises an error of ours."""
+    settings = load_settings(tasks_dir=tasks_dir)
+    default = zone_named(tz) if tz else settings.zone
+    schedule = _schedule(target, settings.tasks_dir)
+    zone = zone_of(schedule, default)
+    begin = (start if start.tzinfo else start.replace(tzinfo=zone)) if start else datetime.now(UTC)
+    fires = _fires(schedule, begin.astimezone(UTC), count, zone)
+    if as_json:
+        sys.stdout.write(json.dumps({"fires": [fire.isoformat() for fire in fires]}) + "\n")
+        return 0
+    sys.stdout.write(f"{describe(schedule, language='en', zone=zone)}, {zone.key}\n")
+    for fire in fires:
+        local = fire.astimezone(zone)
+        sys.stdout.write(f"  {local:%Y-%m-%d %H:%M:%S %a %z}   {fire:%Y-%m-%d %H:%M:%S}Z\n")
+    if len(fires) < count:
+        sys.stdout.write("  nothing after that\n")
+    return 0
+
+
+def _fires(schedule: Schedule, begin: datetime, count: int, zone: ZoneInfo) -> list[datetime]:
+    """From `begin` on, itself included."""
+    found: list[datetime] = []
+    after = begin.replace(microsecond=0) - datetime.resolution if begin.microsecond == 0 else begin
+    while len(found) < count:
+        following = next_fire(schedule, after, anchor=begin, zone=zone)
+        if following is None:
+            break
+        found.append(following)
+        after = following
+    return found
+
+
+def _schedule(target: str, tasks_dir: Path) -> Schedule:
+    words = target.split()
+    if target.startswith("@") or len(words) in (5, 6):
+        schedule = Schedule(rules=(Rule(cron=target),))
+        validate(schedule, ZoneInfo("UTC"))
+        return schedule
+    from zquant_flow.cli.validate import load_folder
+
+    for file in load_folder(tasks_dir):
+        for loaded in file.definitions:
+            if loaded.task.name == target:
+                if loaded.task.schedule is None:
+                    raise BadRequest(f"task {target!r} has no schedule")
+                return loaded.task.schedule
+    raise BadRequest(
+        f"{target!r} is neither a cron expression (5 fields, or 6 with seconds first) nor a task in {tasks_dir}"
+    )

@@ -1,0 +1,118 @@
+"""How does `serve` start, listen and stop?"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from zquant_flow.config import Settings, load_settings
+from zquant_flow.errors import BadRequest
+
+
+def serve(**flags: Any) -> None:
+    """Serve until SIGTERM or Ctrl-C, then stop as SEMANTICS §7.4 says."""
+    settings = load_settings(**flags)
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    )
+    _refuse_open_door(settings)
+    listener = _listen(settings)
+    from zquant_flow.engine.assembly import assemble
+
+    scheduler = assemble(settings)
+    try:
+        scheduler.start()
+        _serve_http(settings, scheduler, listener)
+    finally:
+        listener.close()
+        scheduler.stop()
+        (settings.data_dir / "server.json").unlink(missing_ok=True)
+
+
+def _serve_http(settings: Settings, scheduler: Any, listener: socket.socket) -> None:
+    import uvicorn
+
+    from zquant_flow.api.app import create_app
+    from zquant_flow.api.control import Control
+
+    control = Control(
+        engine=scheduler.engine,
+        operations=scheduler.operations,
+        authored=scheduler.authored,
+        folder=scheduler.folder,
+        database=scheduler.database,
+        data_dir=settings.data_dir,
+        zone=settings.zone,
+        token=settings.token(),
+        locale=settings.locale,
+    )
+    host, port = listener.getsockname()[:2]
+    url = f"http://{host}:{port}"
+    _write_address(settings.data_dir / "server.json", url)
+    _greet(settings, scheduler, url)
+    config = uvicorn.Config(
+        create_app(control),
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=5,
+        server_header=False,
+    )
+    server = uvicorn.Server(config)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    server.run(sockets=[listener])
+
+
+def _greet(settings: Settings, scheduler: Any, url: str) -> None:
+    registry = scheduler.operations.registry
+    lines = [
+        f"zquant-flow serves {url}",
+        f"  tasks    {settings.tasks_dir} ({len(registry.by_id)} loaded, {len(registry.errors)} files with errors)",
+        f"  data     {settings.data_dir}",
+        f"  zone     {settings.zone.key}",
+        f"  API      {url}/api/v1/scheduler/tasks   (Authorization: Bearer, token in admin.token)",
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
+    for path, errors in sorted(registry.errors.items()):
+        for error in errors:
+            sys.stdout.write(f"  {path}:{error.line}:{error.column}: {error.message}\n")
+    sys.stdout.flush()
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The socket of the API, before anything is started, so that a taken port costs nothing."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as exc:
+        listener.close()
+        raise BadRequest(
+            f"can't listen on {settings.host}:{settings.port}: {exc.strerror}; choose another with --port (0: a free one)"
+        ) from exc
+    listener.listen(1024)
+    return listener
+
+
+def _refuse_open_door(settings: Settings) -> None:
+    """Other machines get in only with a token that somebody chose (SCORECARD G1)."""
+    if settings.host in ("127.0.0.1", "localhost", "::1") or settings.host.startswith("127."):
+        return
+    if len(settings.admin_token) < 16:
+        raise BadRequest(
+            f"--host {settings.host} opens this scheduler to other machines; "
+            "set ZQUANT_FLOW_ADMIN_TOKEN to 16 or more characters first"
+        )
+
+
+def _write_address(path: Path, url: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump({"url": url, "pid": os.getpid()}, file)

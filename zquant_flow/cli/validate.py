@@ -1,0 +1,95 @@
+"""What is wrong with these task files?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from zquant_flow.config import load_settings
+from zquant_flow.definitions.loader import LoadedFile, Loader, LoadError
+from zquant_flow.definitions.registry import Registry, plan_change
+from zquant_flow.definitions.scan import scan
+from zquant_flow.errors import BadRequest
+
+
+def validate(paths: Sequence[Path], *, tasks_dir: Path | None, as_json: bool) -> int:
+    """Load everything under `paths`, or the tasks folder; 0 if all is well, 2 if anything is wrong."""
+    folder = load_settings(tasks_dir=tasks_dir).tasks_dir
+    groups = _groups(paths, folder)
+    found: list[tuple[Path, str, LoadError]] = []
+    tasks = 0
+    for root, chosen in groups.items():
+        files = load_folder(root, chosen)
+        change = plan_change(Registry(), files)
+        tasks += len(change.claims)
+        found += [(root, path, error) for path in sorted(change.errors) for error in change.errors[path]]
+    if as_json:
+        _print_json(found, tasks)
+    else:
+        _print(found, tasks)
+    return 2 if found else 0
+
+
+def load_folder(folder: Path, chosen: Sequence[str] | None = None) -> list[LoadedFile]:
+    """All files of a tasks folder (or the chosen ones), read in the loader process."""
+    if not folder.is_dir():
+        raise BadRequest(f"there is no folder {folder}; make it, or name another with --tasks")
+    loader = Loader(folder)
+    loader.start()
+    try:
+        return list(loader.load(sorted(chosen if chosen is not None else scan(folder).files)))
+    finally:
+        loader.stop()
+
+
+def _groups(paths: Sequence[Path], folder: Path) -> dict[Path, list[str] | None]:
+    """What to load, by the folder it stands in."""
+    if not paths:
+        return {folder: None}
+    groups: dict[Path, list[str] | None] = {}
+    for path in paths:
+        if path.is_dir():
+            groups[path.resolve()] = None
+        elif path.exists():
+            real = path.absolute()
+            root = folder if real.is_relative_to(folder) else real.parent
+            chosen = groups.setdefault(root, [])
+            if chosen is not None:
+                chosen.append(real.relative_to(root).as_posix())
+        else:
+            raise BadRequest(f"{path} does not exist")
+    return groups
+
+
+def _print(found: Sequence[tuple[Path, str, LoadError]], tasks: int) -> None:
+    for root, path, error in found:
+        shown = _shown(root / path)
+        sys.stdout.write(f"{shown}:{error.line}:{error.column}: {error.message}\n")
+    noun = "task" if tasks == 1 else "tasks"
+    verdict = f"{len(found)} errors" if found else "no errors"
+    sys.stdout.write(f"{tasks} {noun}, {verdict}\n")
+
+
+def _print_json(found: Sequence[tuple[Path, str, LoadError]], tasks: int) -> None:
+    errors = [
+        {
+            "path": _shown(root / path),
+            "line": error.line,
+            "column": error.column,
+            "field": error.field,
+            "code": error.code,
+            "message": error.message,
+        }
+        for root, path, error in found
+    ]
+    sys.stdout.write(json.dumps({"tasks": tasks, "errors": errors}, ensure_ascii=False) + "\n")
+
+
+def _shown(path: Path) -> str:
+    """The path as people type it: from here where it is below."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,55 @@
+"""Which keys do `@task` and `@workflow` take, and of what type?
+
+For editors and type checkers only: nothing imports this while a program runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypedDict
+
+from typing_extensions import Unpack
+
+__all__ = ["TaskKeys", "Unpack", "WorkflowKeys"]
+
+Duration = float | str | timedelta
+Instant = str | datetime
+
+
+class ScheduleKeys(TypedDict, total=False):
+    name: str
+    description: str
+    tags: Sequence[str]
+    cron: str
+    interval: Duration
+    run_at: Instant
+    schedules: Sequence[Mapping[str, Any]]
+    timezone: str
+    start_at: Instant
+    end_at: Instant
+    catchup: Literal["none", "latest", "all"]
+    catchup_limit: int
+    misfire_grace_time: Duration
+    overlap: Literal["skip", "queue", "allow", "replace"]
+    enabled: bool
+    params: Mapping[str, Any]
+    env: Mapping[str, str]
+    working_dir: str
+    timeout: Duration
+    max_retries: int
+    retry_interval: Duration
+    retry_backoff: float | Mapping[str, Any]
+    priority: int
+    isolation: Literal["process", "thread"]
+
+
+class TaskKeys(ScheduleKeys, total=False):
+    trigger_rule: Literal["all_success", "all_done", "any_success", "any_failed", "none_failed"]
+
+
+class WorkflowKeys(ScheduleKeys, total=False):
+    workflow_type: Literal["serial", "parallel"]
+    on_failure: Literal["stop", "continue"]
+    max_parallel: int
+    workflow_timeout: Duration

@@ -1,0 +1,42 @@
+"""What is wrong with a definition, and where?"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from zquant_flow.errors import DefinitionError
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One fault: `path` in the words of the user's own text, a message with the way out, a code for machines."""
+
+    path: Path
+    message: str
+    code: str = "invalid_value"
+
+    @property
+    def field(self) -> str:
+        """The path as text: `tasks.1.dependencies.0`."""
+        return ".".join(map(str, self.path))
+
+
+class DefinitionErrors(DefinitionError):
+    """All faults of one definition at once."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        self.errors = tuple(errors)
+        detail = "; ".join(
+            f"{error.field}: {error.message}" if error.path else error.message for error in errors
+        )
+        super().__init__(detail, field=self.errors[0].field if self.errors else "")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """` (did you mean 'cron'?)`, or nothing when no known word is close."""
+    close = difflib.get_close_matches(word[:200], list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

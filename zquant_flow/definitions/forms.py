@@ -1,0 +1,283 @@
+"""How may a definition be written?
+
+The pydantic models of the border: the words of SEMANTICS §3 and the shape of their values, nothing about what they mean
+together. `schema` turns a valid form into a frozen definition.
+"""
+
+from __future__ import annotations
+
+import functools
+import unicodedata
+import zoneinfo
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+
+from zquant_flow.core.model import Catchup, Isolation, OnFailure, Overlap, TaskType, TriggerRule, WorkflowType
+from zquant_flow.definitions.durations import parse_duration
+from zquant_flow.definitions.faults import did_you_mean
+
+PLANNED = (
+    "calendar",
+    "at",
+    "jitter",
+    "pool",
+    "when",
+    "for_each",
+    "expected_within",
+    "notify",
+    "after",
+    "on_file",
+)
+"""Words that are reserved, and refused until they do something."""
+
+UNBOUNDED = "none"
+_DURATION_SCHEMA = {
+    "anyOf": [
+        {"type": "number", "minimum": 0},
+        {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*[dhms]?.*$"},
+    ],
+    "description": "seconds, or 30s, 5m, 2h, 1d, 1h30m",
+}
+
+
+def check_name(value: Any) -> str:
+    """A name in NFC: 1-100 characters, none of them a control character (SEMANTICS §2.1)."""
+    if not isinstance(value, str):
+        raise ValueError(f"a name is text: write '{value}' in quotes")
+    name = value if value.isascii() else unicodedata.normalize("NFC", value)
+    if not 1 <= len(name) <= 100:
+        raise ValueError(f"a name has 1 to 100 characters, this one {len(name)}")
+    if not name.isprintable():
+        bad = next((char for char in name if unicodedata.category(char) in ("Cc", "Cs")), None)
+        if bad is not None:
+            raise ValueError(f"a name can't hold control characters, such as {bad!a}")
+    return name
+
+
+@functools.lru_cache(maxsize=1_000)
+def zone_of(name: str) -> zoneinfo.ZoneInfo:
+    """The zone of that name; raises ValueError with the nearest known one."""
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (OSError, ValueError, zoneinfo.ZoneInfoNotFoundError):
+        hint = did_you_mean(name, zoneinfo.available_timezones())
+        raise ValueError(
+            f"unknown time zone {name[:100]!r}{hint}: write one such as Asia/Shanghai or UTC"
+        ) from None
+
+
+def _timezone(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a time zone is a name such as Asia/Shanghai or UTC")
+    zone_of(value)
+    return value
+
+
+def _positive(value: Any) -> timedelta:
+    duration = parse_duration(value)
+    if not duration:
+        raise ValueError("must be longer than 0")
+    return duration
+
+
+def _interval(value: Any) -> timedelta:
+    duration = parse_duration(value)
+    if duration < timedelta(seconds=1):
+        raise ValueError("an interval is at least 1 second")
+    return duration
+
+
+def _bound(value: Any) -> timedelta | str:
+    """A positive duration, or `none` which lifts the bound."""
+    return UNBOUNDED if isinstance(value, str) and value.strip().lower() == UNBOUNDED else _positive(value)
+
+
+def _instant(value: Any) -> datetime:
+    if isinstance(value, str):
+        try:
+            return datetime.fromisoformat(value.strip())
+        except ValueError:
+            pass
+    raise ValueError(f"{value!r:.60} is no instant: write 2026-01-31 18:30, or 2026-01-31T18:30:00+08:00")
+
+
+def _command(value: Any) -> str | list[str]:
+    if isinstance(value, str) and value.strip():
+        return value
+    if (
+        isinstance(value, (list, tuple))
+        and value
+        and all(isinstance(word, (str, int, float)) for word in value)
+    ):
+        words = [_scalar_text(word) for word in value]
+        if words[0]:
+            return words
+    raise ValueError("a command is text, or a list of words of which the first is the program")
+
+
+def _shell(value: Any) -> str | bool:
+    if value is False or (isinstance(value, str) and value.startswith("/")):
+        return bool(value) and value
+    raise ValueError("shell is the full path of a shell such as /bin/bash, or false")
+
+
+def _python(value: Any) -> str:
+    text = value if isinstance(value, str) else ""
+    module, _, function = text.partition(":")
+    dotted = all(word.isidentifier() for word in module.split("."))
+    if function.isidentifier() and (dotted or (module and not set("./\\\0") & set(module))):
+        return text
+    raise ValueError("python is module:function, a function in a file beside this one, such as reports:daily")
+
+
+def _environment(value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise ValueError("env is a mapping of names to values")
+    for name, item in value.items():
+        if not isinstance(name, str) or not name or "=" in name or "\0" in name:
+            raise ValueError(f"{name!r:.60} can't be the name of an environment variable")
+        if not isinstance(item, (str, int, float)):
+            raise ValueError(f"the value of {name} must be text")
+    return {name: _scalar_text(item) for name, item in value.items()}
+
+
+def _scalar_text(value: str | float) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _working_dir(value: Any) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError("working_dir is the path of a folder")
+    return value
+
+
+def _dependency(value: Any) -> str | int:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise ValueError("a dependency is the name of a node, or a node's task_id")
+    return value if isinstance(value, int) else check_name(value)
+
+
+def _typed(check: Any, **schema: Any) -> Any:
+    return (PlainValidator(check), WithJsonSchema(schema))
+
+
+Name = Annotated[str, *_typed(check_name, type="string", minLength=1, maxLength=100)]
+Zone = Annotated[str, *_typed(_timezone, type="string", examples=["Asia/Shanghai", "UTC"])]
+Duration = Annotated[timedelta, *_typed(parse_duration, **_DURATION_SCHEMA)]
+Interval = Annotated[timedelta, *_typed(_interval, **_DURATION_SCHEMA)]
+Positive = Annotated[timedelta, *_typed(_positive, **_DURATION_SCHEMA)]
+Bound = Annotated[timedelta | str, *_typed(_bound, anyOf=[*_DURATION_SCHEMA["anyOf"], {"const": UNBOUNDED}])]
+Instant = Annotated[datetime, *_typed(_instant, type="string", examples=["2026-01-31 18:30"])]
+Command = Annotated[
+    str | list[str],
+    *_typed(
+        _command, anyOf=[{"type": "string"}, {"type": "array", "minItems": 1, "items": {"type": "string"}}]
+    ),
+]
+Shell = Annotated[str | bool, *_typed(_shell, anyOf=[{"type": "string", "pattern": "^/"}, {"const": False}])]
+Python = Annotated[str, *_typed(_python, type="string", pattern="^[^:]+:[^:]+$")]
+Environment = Annotated[
+    dict[str, str],
+    *_typed(_environment, type="object", additionalProperties={"type": ["string", "number", "boolean"]}),
+]
+Folder = Annotated[str, *_typed(_working_dir, type="string", minLength=1)]
+Dependency = Annotated[str | int, *_typed(_dependency, type=["string", "integer"])]
+Count = Annotated[int, Field(strict=True, ge=0, le=10_000)]
+Size = Annotated[int, Field(strict=True, ge=1, le=100_000)]
+Factor = Annotated[float, Field(strict=True, ge=1, le=1_000)]
+Params = dict[str, Any]
+
+
+class Form(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class RuleForm(Form):
+    """One of several schedules."""
+
+    cron: str | None = None
+    interval: Interval | None = None
+    run_at: Instant | None = None
+
+
+class BackoffForm(Form):
+    factor: Factor = 2.0
+    cap: Positive | None = None
+    jitter: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.0
+
+
+def _factor_alone(value: Any) -> Any:
+    return {"factor": value} if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+_BackoffSchema = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "number", "minimum": 1},
+            {**BackoffForm.model_json_schema(), "description": "how the wait grows"},
+        ]
+    }
+)
+GrowingWait = Annotated[BackoffForm, BeforeValidator(_factor_alone), _BackoffSchema]
+
+
+class ActionForm(Form):
+    """What an attempt does, and the bounds around it; shared by tasks and nodes."""
+
+    executor: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    command: Command | None = None
+    python: Python | None = None
+    config: Params | None = None
+    shell: Shell | None = None
+    env: Environment | None = None
+    working_dir: Folder | None = None
+    timeout: Bound | None = None
+    max_retries: Count | None = None
+    retry_interval: Duration | None = None
+    retry_backoff: GrowingWait | None = None
+    priority: Annotated[int, Field(strict=True, ge=-1_000_000, le=1_000_000)] | None = None
+    isolation: Isolation | None = None
+    params: Params | None = None
+
+
+class NodeForm(ActionForm):
+    name: Name | None = None
+    task: Name | None = None
+    task_id: Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)] | None = None
+    dependencies: list[Dependency] | None = None
+    trigger_rule: TriggerRule | None = None
+
+
+class TaskForm(ActionForm):
+    name: Name
+    task_type: TaskType | None = None
+    description: Annotated[str, Field(max_length=10_000)] = ""
+    tags: list[Annotated[str, Field(min_length=1, max_length=100)]] | None = None
+    cron: str | None = None
+    interval: Interval | None = None
+    run_at: Instant | None = None
+    schedules: Annotated[list[RuleForm], Field(min_length=1, max_length=100)] | None = None
+    timezone: Zone | None = None
+    start_at: Instant | None = None
+    end_at: Instant | None = None
+    catchup: Catchup | None = None
+    catchup_limit: Annotated[int, Field(strict=True, ge=1, le=10_000)] | None = None
+    misfire_grace_time: Duration | None = None
+    overlap: Overlap | None = None
+    enabled: bool = True
+    workflow_type: WorkflowType | None = None
+    on_failure: OnFailure | None = None
+    max_parallel: Size | None = None
+    workflow_timeout: Bound | None = None
+    tasks: list[NodeForm] | None = None
+
+
+WORKFLOW_KEYS: tuple[Literal["workflow_type", "on_failure", "max_parallel", "workflow_timeout"], ...] = (
+    "workflow_type",
+    "on_failure",
+    "max_parallel",
+    "workflow_timeout",
+)

@@ -1,0 +1,110 @@
+"""When is a task due, by the words of its definition?"""
+
+from __future__ import annotations
+
+import functools
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from zquant_flow.core.model import DEFAULT_MISFIRE_GRACE, Catchup, Rule, Schedule
+from zquant_flow.definitions.faults import FieldError, Path
+from zquant_flow.definitions.forms import RuleForm, TaskForm, zone_of
+from zquant_flow.errors import ScheduleError
+
+_KINDS = ("cron", "interval", "run_at")
+SCHEDULE_WORDS = (*_KINDS, "schedules")
+ONLY_WITH_SCHEDULE = ("start_at", "end_at", "catchup", "catchup_limit", "misfire_grace_time")
+
+
+def build_schedule(form: TaskForm, default_zone: ZoneInfo, errors: list[FieldError]) -> Schedule | None:
+    """The schedule of a task, its instants in UTC; None where it has none, or a wrong one (`errors` has grown)."""
+    before = len(errors)
+    zone = zone_of(form.timezone) if form.timezone else default_zone
+    start, end = (_utc(form, word, zone, errors) for word in ("start_at", "end_at"))
+    if start and end and end < start:
+        errors.append(
+            FieldError(("end_at",), "end_at lies before start_at: nothing would ever fire", "never_fires")
+        )
+    schedule = Schedule(
+        rules=tuple(_rules(form, zone, errors)),
+        timezone=form.timezone,
+        start_at=start,
+        end_at=end,
+        catchup=form.catchup or Catchup.LATEST,
+        catchup_limit=form.catchup_limit or 100,
+        misfire_grace=DEFAULT_MISFIRE_GRACE if form.misfire_grace_time is None else form.misfire_grace_time,
+    )
+    if len(errors) > before:
+        return None
+    if not schedule.rules:
+        _refuse_bounds_alone(form, errors)
+        return None
+    _check_rules(schedule, form, zone, errors)
+    return schedule if len(errors) == before else None
+
+
+def _utc(
+    form: TaskForm | RuleForm, word: str, zone: ZoneInfo, errors: list[FieldError], base: Path = ()
+) -> datetime | None:
+    """An instant without offset is in the task's zone (SEMANTICS §1.7)."""
+    instant: datetime | None = getattr(form, word)
+    if instant is None:
+        return None
+    try:
+        return (instant if instant.tzinfo else instant.replace(tzinfo=zone)).astimezone(UTC)
+    except (OverflowError, ValueError):
+        errors.append(FieldError((*base, word), f"{instant} is out of range"))
+        return None
+
+
+def _rules(form: TaskForm, zone: ZoneInfo, errors: list[FieldError]) -> list[Rule]:
+    said = [word for word in SCHEDULE_WORDS if getattr(form, word) is not None]
+    if len(said) > 1:
+        message = f"{said[0]} and {said[1]}: a task has one of them, or a list of `schedules`"
+        errors.append(FieldError((said[1],), message, "conflict"))
+        return []
+    if form.schedules is None:
+        return [_rule(form, zone, errors, ())] if said else []
+    rules = []
+    for index, item in enumerate(form.schedules):
+        count = sum(getattr(item, word) is not None for word in _KINDS)
+        if count == 1:
+            rules.append(_rule(item, zone, errors, ("schedules", index)))
+        else:
+            message = "one item of schedules has exactly one of cron, interval, run_at"
+            errors.append(FieldError(("schedules", index), message, "conflict" if count else "missing"))
+    return rules
+
+
+def _rule(form: TaskForm | RuleForm, zone: ZoneInfo, errors: list[FieldError], base: Path) -> Rule:
+    cron = form.cron.strip() if form.cron is not None else None
+    return Rule(cron=cron, interval=form.interval, run_at=_utc(form, "run_at", zone, errors, base))
+
+
+def _refuse_bounds_alone(form: TaskForm, errors: list[FieldError]) -> None:
+    for word in ONLY_WITH_SCHEDULE:
+        if getattr(form, word) is not None:
+            message = f"{word} says something about a schedule, and this task has none: add cron, interval or run_at"
+            errors.append(FieldError((word,), message, "schedule_missing"))
+
+
+def _check_rules(schedule: Schedule, form: TaskForm, zone: ZoneInfo, errors: list[FieldError]) -> None:
+    for index, rule in enumerate(schedule.rules):
+        message = _fault_of(rule, schedule.timezone, schedule.start_at, schedule.end_at, zone)
+        if message:
+            kind = next(word for word in _KINDS if getattr(rule, word) is not None)
+            path: Path = ("schedules", index, kind) if form.schedules is not None else (kind,)
+            errors.append(FieldError(path, message, "invalid_schedule"))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _fault_of(
+    rule: Rule, timezone: str | None, start_at: datetime | None, end_at: datetime | None, zone: ZoneInfo
+) -> str | None:
+    from zquant_flow.core.schedule import validate
+
+    try:
+        validate(Schedule(rules=(rule,), timezone=timezone, start_at=start_at, end_at=end_at), zone)
+    except ScheduleError as exc:
+        return exc.detail
+    return None

@@ -1,0 +1,322 @@
+"""What does this mapping, from a file or a REST body, define?
+
+One schema for both (SEMANTICS §3): the raw mapping is freed of other clothes (`clothes`), checked for shape by pydantic
+(`forms`), and built into the frozen `TaskDef` of the core, with all faults told at once.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import ValidationError
+
+from zquant_flow.core.model import Action, Overlap, Schedule, TaskDef, TaskType, Workflow
+from zquant_flow.core.references import references
+from zquant_flow.definitions.actions import Executors, build_action
+from zquant_flow.definitions.clothes import Dressed, undress
+from zquant_flow.definitions.faults import DefinitionErrors, FieldError, Path
+from zquant_flow.definitions.forms import WORKFLOW_KEYS, TaskForm
+from zquant_flow.definitions.json_values import is_plain, to_plain
+from zquant_flow.definitions.messages import explain
+from zquant_flow.definitions.nodes import TaskNames, build_workflow
+from zquant_flow.definitions.schedules import SCHEDULE_WORDS, build_schedule
+
+__all__ = ["DefinitionErrors", "FieldError", "ParsedDefinition", "json_schema", "parse_definition"]
+
+Origin = Literal["file", "rest"]
+NOTHING_TO_RUN = "nothing_to_run"
+SCHEDULE_MISSING = "schedule_missing"
+REST_MAX_RETRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedDefinition:
+    """A definition, and codes for what is accepted although it can't do anything yet."""
+
+    task: TaskDef
+    warnings: tuple[str, ...] = ()
+
+
+def parse_definition(
+    raw: Mapping[str, Any],
+    *,
+    origin: Origin,
+    executors: Executors,
+    default_name: str | None = None,
+    default_zone: ZoneInfo | None = None,
+    folder: str = "",
+    task_name: TaskNames | None = None,
+    required: Collection[str] = (),
+) -> ParsedDefinition:
+    """The definition that `raw` writes down; raises DefinitionErrors with all its faults.
+
+    `executors`: config models by name, None for an executor without one. `default_zone`: of instants without offset,
+    where the task names no zone (the machine's if None). `folder`: of the file, below the tasks folder, for `python`.
+    `task_name`: finds the name of a registered task by id; without it a `task_id` is refused.
+    `required`: params without a default, which only a trigger can give.
+    """
+    errors: list[FieldError] = []
+    plain = raw if is_plain(raw) else to_plain(raw, errors)
+    dressed = undress(plain, executors, nulls_are_absent=origin == "rest")
+    errors += dressed.errors
+    words = dressed.words
+    if default_name is not None:
+        words.setdefault("name", default_name)
+    if origin == "rest":
+        words.setdefault("max_retries", REST_MAX_RETRIES)
+    else:
+        errors += _empty_words(plain)
+    form = _validated(dressed, errors)
+    if form is None:
+        raise DefinitionErrors(_unique(errors))
+    shaped = len(errors)
+    build = _Builder(
+        form, dressed, origin, executors, folder, default_zone or _machine_zone(), task_name, required
+    )
+    parsed = build.build(wrong={str(error.path[0]) for error in errors if error.path})
+    errors += (_rewritten(error, dressed) for error in build.errors)
+    if errors:
+        raise DefinitionErrors(_unique(errors[:shaped] + errors[shaped:]))
+    return parsed
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of the file form, for editors."""
+    schema = TaskForm.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "zquant-flow task or workflow"
+    return _without_nulls(schema)  # type: ignore[no-any-return]
+
+
+def _validated(dressed: Dressed, errors: list[FieldError]) -> TaskForm | None:
+    """The form; after faults of shape, the form of what remains without the faulty parts, so that meaning is checked too."""
+    words = dressed.words
+    for _ in range(5):
+        try:
+            return TaskForm.model_validate(words)
+        except ValidationError as exc:
+            errors += explain(exc, dressed)
+            words = _pruned(
+                words, [error["loc"] for error in exc.errors(include_url=False, include_input=False)]
+            )
+    return None
+
+
+def _pruned(words: dict[str, Any], paths: Iterable[Path]) -> dict[str, Any]:
+    """A copy without the parts at `paths`; a missing name gets a stand-in; of a list the items keep their places."""
+    out = dict(words)
+    for path in paths:
+        if path == ("name",):
+            out["name"] = "?"
+        elif len(path) > 2 and path[0] == "tasks" and isinstance(path[1], int):
+            nodes = list(out["tasks"])
+            node = nodes[path[1]]
+            nodes[path[1]] = {key: value for key, value in node.items() if key != path[2]}
+            if path[2] in ("name", "command", "python", "executor", "task", "task_id"):
+                nodes[path[1]] = {**nodes[path[1]], **_STAND_IN.get(str(path[2]), {})}
+            out["tasks"] = nodes
+        else:
+            out.pop(str(path[0]), None)
+    return out
+
+
+_STAND_IN: Mapping[str, Mapping[str, Any]] = {
+    "name": {"name": "?"},
+    "command": {"command": "true"},
+    "task": {"task": "?"},
+}
+
+
+class _Builder:
+    """Builds one definition from a form that has the right shape; gathers the faults of meaning."""
+
+    def __init__(
+        self,
+        form: TaskForm,
+        dressed: Dressed,
+        origin: Origin,
+        executors: Executors,
+        folder: str,
+        zone: ZoneInfo,
+        task_name: TaskNames | None,
+        required: Collection[str],
+    ) -> None:
+        self._form, self._dressed, self._origin = form, dressed, origin
+        self._executors, self._folder, self._zone, self._task_name = executors, folder, zone, task_name
+        self._required = required
+        self._warnings: list[str] = []
+        self.errors: list[FieldError] = []
+
+    def build(self, *, wrong: set[str]) -> ParsedDefinition:
+        """`wrong`: top words with faults of shape, which must not lead to further complaints."""
+        form = self._form
+        schedule = build_schedule(form, self._zone, self.errors)
+        is_workflow = form.tasks is not None
+        action = workflow = None
+        if is_workflow:
+            workflow = self._workflow()
+        else:
+            action = self._action(wrong)
+        task_type = self._task_type(schedule, wrong)
+        self._check_params(scheduled=schedule is not None)
+        task = TaskDef(
+            name=form.name,
+            task_type=task_type,
+            description=form.description,
+            tags=tuple(dict.fromkeys(form.tags or ())),
+            schedule=schedule,
+            enabled=form.enabled,
+            params=form.params or {},
+            overlap=form.overlap or Overlap.SKIP,
+            action=action,
+            workflow=workflow,
+        )
+        return ParsedDefinition(task, tuple(self._warnings))
+
+    def _workflow(self) -> Workflow | None:
+        form = self._form
+        for word in ("command", "python", "executor", "config"):
+            if getattr(form, word):
+                message = f"a workflow has nodes in `tasks`, and no {word} of its own: move it into a node"
+                self._fault((word,), message, "conflict")
+        if not form.tasks:
+            self._nothing_to_run("tasks", "a workflow needs at least one node in `tasks`")
+            return None
+        params = {*(form.params or ()), *self._required}
+        return build_workflow(form, self._executors, self._folder, self._task_name, params, self.errors)
+
+    def _action(self, wrong: set[str]) -> Action | None:
+        form, before = self._form, len(self.errors)
+        for word in WORKFLOW_KEYS:
+            if (
+                getattr(form, word) is not None
+                and not wrong & {"tasks", "config"}
+                and form.task_type is not TaskType.WORKFLOW
+            ):
+                self._fault((word,), f"{word} is for workflows: add `tasks`, or leave it out", "conflict")
+        action = build_action(form, (), self._executors, self._folder, self.errors, None)
+        if action is not None or len(self.errors) > before:
+            return action
+        if not wrong & {"command", "python", "executor", "config", "tasks"}:
+            if form.task_type is TaskType.WORKFLOW:
+                self._nothing_to_run("tasks", "a workflow needs at least one node in `tasks`")
+            else:
+                self._nothing_to_run("", "nothing to run: add command, python, tasks, or executor and config")
+        return None
+
+    def _nothing_to_run(self, word: str, message: str) -> None:
+        """REST accepts it with a warning, and so does the file that REST writes of it (`config: {}`)."""
+        if self._origin == "rest" or (self._dressed.empty_config and self._form.task_type):
+            self._warnings.append(NOTHING_TO_RUN)
+        else:
+            self._fault((word,) if word else (), message, NOTHING_TO_RUN)
+
+    def _task_type(self, schedule: Schedule | None, wrong: set[str]) -> TaskType:
+        form = self._form
+        said = form.task_type
+        has_schedule = schedule is not None or bool(wrong & set(SCHEDULE_WORDS))
+        inferred = TaskType.COMMON if has_schedule else TaskType.MANUAL
+        inferred = TaskType.WORKFLOW if form.tasks is not None else inferred
+        if said is None:
+            return inferred
+        if form.tasks is not None and said is not TaskType.WORKFLOW:
+            self._fault(("task_type",), f"a task with `tasks` is a workflow, not a {said.value}", "conflict")
+        if said is TaskType.MANUAL:
+            for word in SCHEDULE_WORDS:
+                if getattr(form, word) is not None:
+                    message = f"a manual_task has no schedule: leave out {word}, or make it a common_task"
+                    self._fault((word,), message, "conflict")
+        if said is TaskType.COMMON and not has_schedule and not self.errors:
+            self._warnings.append(SCHEDULE_MISSING)
+        return said
+
+    def _check_params(self, *, scheduled: bool) -> None:
+        for name in self._required:
+            if scheduled and name not in (self._form.params or {}):
+                message = (
+                    f"the parameter {name!r} has no default, and a schedule gives none: add one, or `params`"
+                )
+                self._fault(("params",), message, "missing_default")
+        for name in self._form.params or {}:
+            if not 1 <= len(name) <= 100:
+                self._fault(("params", name), "the name of a param has 1 to 100 characters")
+        for path in references(self._form.params):
+            self._fault(
+                ("params",),
+                f"a reference ({path!r:.80}) has a meaning only in a node's params",
+                "invalid_reference",
+            )
+
+    def _fault(self, path: Path, message: str, code: str = "invalid_value") -> None:
+        self.errors.append(FieldError(path, message, code))
+
+
+def _empty_words(raw: Mapping[str, Any]) -> list[FieldError]:
+    """A key without a value in a file is half a thought: better asked than guessed."""
+    found: list[FieldError] = []
+    if None in raw.values():
+        found += (_empty((key,)) for key, value in raw.items() if value is None)
+    nodes = raw.get("tasks")
+    if isinstance(nodes, (list, tuple)):
+        for index, node in enumerate(nodes):
+            if isinstance(node, Mapping) and None in node.values():
+                found += (_empty(("tasks", index, key)) for key, value in node.items() if value is None)
+    return found
+
+
+def _empty(path: Path) -> FieldError:
+    hint = "; `none` lifts it" if str(path[-1]).endswith("timeout") else ""
+    return FieldError(path, f"{path[-1]!r} has no value: give it one, or leave it out{hint}", "empty")
+
+
+def _rewritten(error: FieldError, dressed: Dressed) -> FieldError:
+    path = dressed.path_of(error.path)
+    return error if path == error.path else FieldError(path, error.message, error.code)
+
+
+def _unique(errors: Iterable[FieldError]) -> list[FieldError]:
+    """One fault for each place, in order: the first says it best."""
+    found: dict[tuple[Path, str], FieldError] = {}
+    for error in errors:
+        found.setdefault((error.path, error.message), error)
+    empty = {error.path for error in found.values() if error.code == "empty"}
+    return [error for error in found.values() if error.code == "empty" or error.path not in empty]
+
+
+@functools.cache
+def _machine_zone() -> ZoneInfo:
+    import tzlocal
+
+    try:
+        return tzlocal.get_localzone()
+    except (OSError, ValueError):
+        return ZoneInfo("UTC")
+
+
+def _without_nulls(schema: Any) -> Any:
+    """pydantic's `X | null` for what may be absent is, in a file, only X."""
+    if isinstance(schema, list):
+        return [_without_nulls(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    out = {
+        key: _without_nulls(value)
+        for key, value in schema.items()
+        if not (key == "default" and value is None)
+    }
+    options = out.get("anyOf")
+    if isinstance(options, list):
+        rest = [option for option in options if option != {"type": "null"}]
+        if len(rest) == 1:
+            del out["anyOf"]
+            out = {
+                **rest[0],
+                **{key: value for key, value in out.items() if key != "title" or "title" not in rest[0]},
+            }
+        else:
+            out["anyOf"] = rest
+    return out

@@ -1,0 +1,151 @@
+"""How is a definition that came over REST written into a file, and changed there?
+
+ruamel keeps comments, order and quotes, so that an edit touches its own lines only. Writes are atomic: a temporary file
+beside, then a rename; a file that changed since it was read is not overwritten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zquant_flow.errors import Conflict, TasksFolderUnavailable
+
+_ORDER = (
+    "name, description, tags, cron, interval, run_at, schedules, timezone, start_at, end_at, catchup, catchup_limit, "
+    "misfire_grace_time, overlap, enabled, params, command, python, executor, config, shell, env, working_dir, "
+    "isolation, timeout, max_retries, retry_interval, retry_backoff, priority, workflow_type, on_failure, max_parallel, "
+    "workflow_timeout, tasks"
+).split(", ")
+_SCHEDULES = ("cron", "interval", "run_at", "schedules")
+
+
+def file_name(task_id: int, name: str) -> str:
+    """`<id>-<slug>.yaml`; the slug has letters, digits and dashes only, whatever the name is."""
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60].strip("-")
+    return f"{task_id}-{slug}.yaml" if slug else f"{task_id}.yaml"
+
+
+def new_text(words: Mapping[str, Any]) -> str:
+    """The text of a file with this one definition, keys in the order people write them."""
+    known = [key for key in _ORDER if key in words]
+    ordered = {key: words[key] for key in [*known, *(key for key in words if key not in known)]}
+    return _dump([_tidy(ordered)])
+
+
+def edited_text(text: str, document: int, words: Mapping[str, Any]) -> str:
+    """The text with document number `document` changed: each word replaces its key, None removes it.
+
+    Naming one kind of schedule removes the others (SEMANTICS §2.6).
+    """
+    documents = _load(text)
+    target = documents[document]
+    changes = dict(words)
+    named = [key for key in _SCHEDULES if changes.get(key) is not None]
+    if named:
+        changes |= {key: None for key in _SCHEDULES if key not in named}
+    for key, value in changes.items():
+        if value is None:
+            target.pop(key, None)
+        elif key not in target or target[key] != value:
+            target[key] = _tidy(value)
+    return _dump(documents)
+
+
+def without_document(text: str, document: int) -> str | None:
+    """The text without that document; None if nothing is left, and the file can go."""
+    documents = _load(text)
+    del documents[document]
+    return _dump(documents) if documents else None
+
+
+def digest(data: bytes) -> str:
+    """What tells one content of a file from another."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def write(path: Path, text: str, *, expected: bytes | None) -> None:
+    """Replace a file's content in one step.
+
+    `expected` is what was read before, None for a file that must not be there. Raises Conflict where the file is not
+    as expected, TasksFolderUnavailable where the folder can't be written.
+    """
+    found = _content(path)
+    if found != expected:
+        raise Conflict(f"{path.name} has changed on disk meanwhile; read the task again and repeat the change")
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".zqf-", suffix=".tmp")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(text.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as exc:
+        raise TasksFolderUnavailable(f"{path.parent} can't be written: {exc.strerror}") from exc
+
+
+def remove(path: Path, *, expected: bytes) -> None:
+    """Delete a file that is still as it was read. Raises as `write` does."""
+    if _content(path) != expected:
+        raise Conflict(f"{path.name} has changed on disk meanwhile; read the task again and repeat the change")
+    try:
+        path.unlink()
+    except OSError as exc:
+        raise TasksFolderUnavailable(f"{path} can't be removed: {exc.strerror}") from exc
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _tidy(value: Any) -> Any:
+    """Plain values as ruamel writes them best: text of several lines as a block."""
+    from ruamel.yaml.scalarstring import LiteralScalarString
+
+    if isinstance(value, Mapping):
+        return {key: _tidy(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_tidy(item) for item in value]
+    if isinstance(value, str) and "\n" in value and value.isprintable() is False and value.endswith("\n"):
+        return LiteralScalarString(value)
+    return value
+
+
+def _yaml() -> Any:
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.version = None
+    yaml.preserve_quotes = True
+    yaml.width = 120
+    yaml.allow_unicode = True
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml
+
+
+def _load(text: str) -> list[Any]:
+    return [document for document in _yaml().load_all(text) if document is not None]
+
+
+def _dump(documents: list[Any]) -> str:
+    out = io.StringIO()
+    yaml = _yaml()
+    if len(documents) == 1:
+        yaml.dump(documents[0], out)
+    else:
+        yaml.dump_all(documents, out)
+    return out.getvalue()

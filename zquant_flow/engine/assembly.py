@@ -1,0 +1,92 @@
+"""How is a whole scheduler put together from its settings? The one place where the real parts meet."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+from typing import IO
+
+from zquant_flow.backends.local import LocalBackend
+from zquant_flow.clock import SystemClock
+from zquant_flow.config import Settings
+from zquant_flow.engine.authored import Authored
+from zquant_flow.engine.folder import TasksFolder
+from zquant_flow.engine.operations import Operations
+from zquant_flow.engine.service import Engine
+from zquant_flow.errors import DataFolderInUse
+from zquant_flow.plugin.manager import executor_classes
+from zquant_flow.store.database import Database
+
+
+@dataclass(slots=True)
+class Scheduler:
+    """All parts but the API; started and stopped as one."""
+
+    settings: Settings
+    database: Database
+    engine: Engine
+    operations: Operations
+    folder: TasksFolder
+    authored: Authored
+    _lock: IO[str] | None = None
+
+    def start(self) -> None:
+        """Take the data folder, start the engine, load the tasks folder. Raises DataFolderInUse."""
+        self._lock = lock_data_folder(self.settings)
+        self.engine.start()
+        self.folder.start()
+
+    def stop(self, *, keep_attempts: bool = False) -> None:
+        """Stop in the opposite order; safe to call twice."""
+        self.folder.stop()
+        self.engine.stop(keep_attempts=keep_attempts)
+        self.database.close()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+def assemble(settings: Settings, *, watch: bool = True) -> Scheduler:
+    """The parts, made and not started."""
+    database = Database(settings.database)
+    engine = Engine(
+        database=database,
+        backend=lambda on_event, on_lost: LocalBackend(settings.data_dir, on_event, on_lost),
+        clock=SystemClock(),
+        tasks_dir=settings.tasks_dir,
+        data_dir=settings.data_dir,
+        zone=settings.zone,
+        slots=settings.thread_pool_size,
+        entries={name: cls.entry() for name, cls in executor_classes().items()},
+        shutdown_grace=settings.shutdown_grace,
+    )
+    operations = Operations(engine)
+    folder = TasksFolder(settings.tasks_dir, operations, database, zone=settings.zone.key, watch=watch)
+    return Scheduler(
+        settings=settings,
+        database=database,
+        engine=engine,
+        operations=operations,
+        folder=folder,
+        authored=Authored(operations, folder),
+    )
+
+
+def lock_data_folder(settings: Settings) -> IO[str]:
+    """The lock that one control plane holds on its data folder; it goes with the process. Raises DataFolderInUse."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = settings.data_dir / "serve.lock"
+    file = open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = file.read().strip() or "another process"
+        file.close()
+        raise DataFolderInUse(
+            f"{settings.data_dir} is in use by {pid}; stop that one, or choose another folder with --data"
+        ) from None
+    file.truncate(0)
+    file.write(f"process {os.getpid()}")
+    file.flush()
+    return file

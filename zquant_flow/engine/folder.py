@@ -1,0 +1,168 @@
+"""How do files in the tasks folder reach the engine, and definitions made over REST the folder?
+
+Owns the loader process and the watcher. A first scan compares the folder with what the database knows, so that unchanged
+files are not read again; from then on the watcher says what changed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from zquant_flow.definitions.loader import LoadedFile, Loader
+from zquant_flow.definitions.scan import FileStat, scan
+from zquant_flow.definitions.watcher import Changes, Watcher
+from zquant_flow.engine.operations import Operations
+from zquant_flow.store.database import Database
+from zquant_flow.store.definitions import known_sources
+
+log = logging.getLogger(__name__)
+
+BATCH = 250
+
+
+class TasksFolder:
+    """The watched folder.
+
+    Threads: one of ours, `folder`, reads files and hands them to the engine; the watcher's put changes into its queue.
+    `load_now` runs in the caller's thread. Start and stop may come twice, in any order.
+    """
+
+    def __init__(
+        self,
+        tasks_dir: Path,
+        operations: Operations,
+        database: Database,
+        *,
+        zone: str | None = None,
+        watch: bool = True,
+    ) -> None:
+        """`zone`: of instants without offset in tasks that name none. Without `watch` the folder is read once."""
+        self.path = tasks_dir
+        self._operations = operations
+        self._database = database
+        self._watch = watch
+        self._loader = Loader(tasks_dir, timezone=zone)
+        self._reading = threading.Lock()
+        self._changes: queue.SimpleQueue[Changes | None] = queue.SimpleQueue()
+        self._watcher: Watcher | None = None
+        self._thread: threading.Thread | None = None
+        self._digests: dict[str, str] = {}
+        self._users: dict[str, set[str]] = {}
+        """Task files by the module that they import."""
+
+    def start(self) -> None:
+        """Read what changed since the last time; then watch from exactly there."""
+        if self._thread is not None:
+            return
+        self._loader.start()
+        known = self._first_scan()
+        self._thread = threading.Thread(target=self._run, name="folder", daemon=True)
+        self._thread.start()
+        if self._watch:
+            self._watcher = Watcher(self.path, self._changes.put, known=known)
+            self._watcher.start()
+
+    def stop(self) -> None:
+        if self._thread is None:
+            return
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher = None
+        self._changes.put(None)
+        self._thread.join()
+        self._thread = None
+        self._loader.stop()
+
+    @property
+    def unavailable(self) -> str | None:
+        """Why the folder can't be trusted now; None if it can."""
+        doubt = self._watcher.unavailable if self._watcher is not None else None
+        return None if doubt is None else str(doubt)
+
+    def load_now(self, paths: Iterable[str]) -> list[LoadedFile]:
+        """Read these files and register them before returning; what the watcher says of them later is old news."""
+        return self._read(list(paths), ())
+
+    def removed_now(self, paths: Iterable[str]) -> None:
+        """Archive what stood in these files, which are gone."""
+        self._read([], list(paths))
+
+    def _first_scan(self) -> dict[str, FileStat | None]:
+        """Read what is new or changed; returns the files as the watcher is to believe them, lost ones among them."""
+        rows = {row.path: row for row in known_sources(self._database)}
+        if not rows:
+            self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            found = scan(self.path).files
+        except OSError as exc:
+            log.warning(
+                "the tasks folder %s can't be read: %s; its tasks stay as they are",
+                self.path,
+                exc.strerror,
+                extra={"action": "folder_unavailable"},
+            )
+            found = {}
+        for path, row in rows.items():
+            self._remember(path, row.digest, json.loads(row.dependencies))
+        broken = set(self._operations.registry.errors)
+        changed = {path for path, stat in found.items() if path in broken or _differs(rows.get(path), stat)}
+        users = {user for path in changed for user in self._users.get(path, ())}
+        self._read(sorted(changed | (users & found.keys())), (), force=True)
+        lost = {path: FileStat(row.size, row.mtime_ns, 0) for path, row in rows.items() if path not in found}
+        return {**found, **lost}
+
+    def _run(self) -> None:
+        while (changes := self._changes.get()) is not None:
+            try:
+                self._read(sorted(changes.changed), sorted(changes.removed))
+            except Exception:
+                log.exception("changes of the tasks folder were not taken", extra={"action": "folder_failed"})
+
+    def _read(self, changed: list[str], removed: Iterable[str], *, force: bool = False) -> list[LoadedFile]:
+        """Read files, and those that import them, and register what is new; returns all that was read."""
+        with self._reading:
+            removed = list(removed)
+            touched = {*changed, *removed}
+            users = {user for path in touched for user in self._users.get(path, ())}
+            wanted = sorted({*changed, *users} - set(removed))
+            read: list[LoadedFile] = []
+            batch: list[LoadedFile] = []
+            for path in removed:
+                self._forget(path)
+            for file in self._loader.load(wanted):
+                read.append(file)
+                if force or file.path in users or self._digests.get(file.path) != file.digest:
+                    batch.append(file)
+                if len(batch) >= BATCH:
+                    self._register(batch, removed)
+                    batch, removed = [], []
+            if batch or removed:
+                self._register(batch, removed)
+            return read
+
+    def _register(self, files: list[LoadedFile], removed: list[str]) -> None:
+        self._operations.register(files, removed)
+        for file in files:
+            self._remember(file.path, file.digest, file.dependencies)
+
+    def _remember(self, path: str, digest: str, dependencies: Mapping[str, str]) -> None:
+        self._forget(path)
+        self._digests[path] = digest
+        for module in dependencies:
+            if module != path:
+                self._users.setdefault(module, set()).add(path)
+
+    def _forget(self, path: str) -> None:
+        self._digests.pop(path, None)
+        for users in self._users.values():
+            users.discard(path)
+
+
+def _differs(row: Any, stat: FileStat) -> bool:
+    return row is None or (row.size, row.mtime_ns) != (stat.size, stat.mtime_ns)

@@ -1,0 +1,213 @@
+"""What does the code of a task know about its attempt, and what can it tell?
+
+`current()` inside a task, the first argument of an executor's `run`. By hand, outside an attempt, everything works and
+does nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    import logging
+    from datetime import datetime
+
+    from zquant_flow.logs import AttemptLog
+
+T = TypeVar("T")
+
+PROGRESS_INTERVAL = 0.25
+"""Seconds between two reports of progress; the last one comes with the outcome in any case."""
+
+
+class Terminated(BaseException):
+    """The attempt is to end: by a user, its timeout, or a shutdown. `finally` blocks have the grace to clean up."""
+
+
+class Link(Protocol):
+    """The way from a context to the runner."""
+
+    def poll(self, context: Context) -> None:
+        """Take in what the runner asks of this attempt, without waiting."""
+
+    def wait(self, context: Context) -> None:
+        """Return when the attempt may go on, or is to end."""
+
+    def tell(self, op: str, context: Context) -> None:
+        """Send `progress`, `paused` or `resumed`."""
+
+
+class Context:
+    """One attempt, seen from inside.
+
+    `logical_time` is the instant that the run stands for (aware, UTC), None for a run that stands for none.
+    """
+
+    __slots__ = (
+        "_cancelled",
+        "_link",
+        "_logical_time",
+        "_reported",
+        "attempt",
+        "execution_id",
+        "log",
+        "node",
+        "params",
+        "pausing",
+        "stopping",
+        "task",
+        "values",
+    )
+
+    def __init__(
+        self, order: Mapping[str, Any], link: Link | None = None, log: AttemptLog | None = None
+    ) -> None:
+        self.execution_id: int = order.get("id", 0)
+        self.attempt: int = order.get("attempt", 1)
+        self.task: str = order.get("task") or ""
+        self.node: str | None = order.get("node")
+        self.params: dict[str, Any] = order.get("params") or {}
+        self.log = log
+        self.values: dict[str, Any] | None = None
+        self.stopping = False
+        self.pausing = False
+        self._logical_time: str | None = order.get("logical_time")
+        self._link = link
+        self._cancelled: threading.Event | None = None
+        self._reported = 0.0
+
+    @property
+    def logical_time(self) -> datetime | None:
+        if self._logical_time is None:
+            return None
+        from datetime import datetime
+
+        return datetime.fromisoformat(self._logical_time)
+
+    @property
+    def logger(self) -> logging.Logger:
+        """A logger that writes to the log of this attempt."""
+        import logging
+
+        return logging.getLogger(self.task or "task")
+
+    @property
+    def cancelled(self) -> threading.Event:
+        """Set when the attempt is to end; for code that waits: `current().cancelled.wait(60)`."""
+        if self._cancelled is None:
+            self._cancelled = threading.Event()
+            if self.stopping:
+                self._cancelled.set()
+        return self._cancelled
+
+    def progress(
+        self,
+        percent: float | None = None,
+        current_item: str | None = None,
+        processed: int | None = None,
+        total: int | None = None,
+        message: str | None = None,
+    ) -> None:
+        """Tell how far the attempt is. `percent` is 0 to 100, worked out of `processed` and `total` when left out."""
+        if percent is None and processed is not None and total:
+            percent = min(100.0, 100.0 * processed / total)
+        self._report(
+            percent=percent,
+            current_item=current_item,
+            processed_items=processed,
+            total_items=total,
+            message=message,
+        )
+
+    def track(self, iterable: Iterable[T], label: str | None = None, total: int | None = None) -> Iterator[T]:
+        """Iterate with progress and the time of its end; each step is a point to pause and to terminate."""
+        if total is None:
+            total = _length(iterable)
+        began = time.monotonic()
+        processed = 0
+        for item in iterable:
+            self.checkpoint()
+            self._advance(label, processed, total, began)
+            yield item
+            processed += 1
+        self._advance(label, processed, total, began, last=True)
+
+    def checkpoint(self, state: Any = None) -> None:
+        """A point where the attempt can be paused or terminated; raises Terminated. `state` is not kept yet."""
+        link = self._link
+        if link is None:
+            return
+        link.poll(self)
+        while self.pausing and not self.stopping:
+            link.tell("paused", self)
+            link.wait(self)
+            if not self.stopping:
+                link.tell("resumed", self)
+        if self.stopping:
+            raise Terminated("the attempt is to end")
+
+    def stop(self) -> None:
+        """The runner wants this attempt to end."""
+        self.stopping = True
+        if self._cancelled is not None:
+            self._cancelled.set()
+
+    def _advance(
+        self, label: str | None, processed: int, total: int | None, began: float, last: bool = False
+    ) -> None:
+        now = time.monotonic()
+        if now - self._reported < PROGRESS_INTERVAL and not last:
+            return
+        percent = ends = None
+        if total:
+            percent = min(100.0, 100.0 * processed / total)
+            if processed and total > processed:
+                left = (now - began) / processed * (total - processed)
+                ends = int((time.time() + left) * 1e6)
+        self._report(
+            percent=percent,
+            current_item=label,
+            processed_items=processed,
+            total_items=total,
+            estimated_end=ends,
+        )
+
+    def _report(self, **values: Any) -> None:
+        told = {name: value for name, value in values.items() if value is not None}
+        self.values = {**(self.values or {}), **told}
+        if "estimated_end" in values and values["estimated_end"] is None:
+            self.values.pop("estimated_end", None)
+        now = time.monotonic()
+        if self._link is not None and now - self._reported >= PROGRESS_INTERVAL:
+            self._reported = now
+            self._link.tell("progress", self)
+
+
+_current: ContextVar[Context | None] = ContextVar("zquant_flow_attempt", default=None)
+_outside = Context({})
+
+
+def current() -> Context:
+    """The attempt that this code runs in; outside of one, a context that does nothing."""
+    return _current.get() or _outside
+
+
+def enter(context: Context) -> None:
+    """Make this the current attempt of the calling context (contextvars)."""
+    _current.set(context)
+
+
+def active() -> Context | None:
+    """The current attempt, None outside of one."""
+    return _current.get()
+
+
+def _length(iterable: object) -> int | None:
+    try:
+        return len(iterable)  # type: ignore[arg-type]
+    except TypeError:
+        return None

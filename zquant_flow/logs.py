@@ -1,0 +1,102 @@
+"""Where is the log of an attempt, and how do its bytes get there?
+
+One file for each attempt, named by ids and never by a task's name: raw bytes, made when the first one comes, with an
+end. A full disk or a lost folder costs log lines, never the attempt.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+LIMIT = 10 * 1024 * 1024
+"""How many bytes of an attempt's output are kept, unless told otherwise."""
+
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def log_path(data_dir: str | os.PathLike[str], execution_id: int, attempt: int) -> Path:
+    """`<data>/logs/<execution_id // 1000>/<execution_id>-<attempt>.log`."""
+    return Path(data_dir) / "logs" / str(execution_id // 1000) / f"{execution_id}-{attempt}.log"
+
+
+def read(path: str | os.PathLike[str], offset: int = 0, limit: int = 65536) -> tuple[bytes, int]:
+    """At most `limit` bytes from `offset`, and the offset that follows them; a log that is not there is empty."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return b"", offset
+    try:
+        data = os.pread(fd, limit, offset)
+    finally:
+        os.close(fd)
+    return data, offset + len(data)
+
+
+class AttemptLog:
+    """The log of one attempt, open for writing from its first byte on.
+
+    Past `limit` bytes one line says so and the rest is dropped. An error of the disk drops what it met; the next
+    write tries again.
+    """
+
+    __slots__ = ("_fd", "_full", "_room", "limit", "path")
+
+    def __init__(self, path: str | os.PathLike[str], limit: int = LIMIT) -> None:
+        self.path = path
+        self.limit = limit
+        self._fd = -1
+        self._room = limit
+        self._full = False
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append `data`, as far as there is room; never raises OSError."""
+        if self._full or not data:
+            return
+        try:
+            if self._fd < 0:
+                self._open()
+            kept = data[: self._room]
+            self._append(kept)
+            self._room -= len(kept)
+            if len(kept) < len(data):
+                self._full = True
+                self._append(f"\n[zquant-flow] log cut at {_size(self.limit)}\n".encode())
+        except OSError:
+            return
+
+    def close(self) -> None:
+        """Close the file; a later write would open it again."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+    def _open(self) -> None:
+        try:
+            self._fd = os.open(self.path, _FLAGS, 0o600)
+        except FileNotFoundError:
+            _make_folders(os.path.dirname(self.path))
+            self._fd = os.open(self.path, _FLAGS, 0o600)
+        self._room = max(0, self.limit - os.fstat(self._fd).st_size)
+
+    def _append(self, data: bytes | memoryview) -> None:
+        while data:
+            data = data[os.write(self._fd, data) :]
+
+
+def _make_folders(path: str) -> None:
+    """Like os.makedirs, but every folder that is made is 0700 (makedirs gives the mode to the last one only)."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        _make_folders(os.path.dirname(path))
+        _make_folders(path)
+
+
+def _size(limit: int) -> str:
+    for factor, unit in ((1024 * 1024, "MB"), (1024, "KB")):
+        if limit >= factor and limit % factor == 0:
+            return f"{limit // factor} {unit}"
+    return f"{limit} bytes"

@@ -1,0 +1,297 @@
+"""What does a Python attempt call, and what came of it?
+
+Loads a function or an executor's class, gives it what it takes, and turns its return or exception into the facts of an
+outcome. Runs inside the worker.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from types import FunctionType, ModuleType, TracebackType
+from typing import Any
+
+from zquant_flow.executors.context import Context, Terminated
+from zquant_flow.runner.protocol import Frame
+
+RESULT_LIMIT = 4 * 1024 * 1024
+ERROR_LIMIT = 4000
+
+_OUR_FOLDER = os.path.dirname(os.path.abspath(__file__))
+_IMPORTLIB = os.path.dirname(importlib.__file__)
+_VAR_KEYWORDS = 0x08
+_encode_result = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
+
+
+class CallFailed(Exception):
+    """The task can't be called as it is wanted; `code` is for machines."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+Call = Callable[[Frame, Context], Any]
+
+
+class Calls:
+    """The functions and executors of one bundle, loaded once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Any, ...], Call] = {}
+        self._folders: list[str] = []
+        self._loading = threading.Lock()
+
+    def outcome(self, order: Frame, context: Context) -> Frame:
+        """Carry the order out and return kind, code, error, result, exit_code; never raises."""
+        try:
+            return _success(self._call_of(order)(order, context))
+        except CallFailed as exc:
+            _print(f"{exc}\n")
+            return {"kind": "failed", "code": exc.code, "error": str(exc)}
+        except Terminated:
+            if context.stopping:
+                return {"kind": "terminated"}
+            return {"kind": "failed", "code": "exception", "error": "Terminated, but nobody asked for it"}
+        except SystemExit as exc:
+            return _exited(exc.code)
+        except BaseException as exc:
+            return _raised(exc)
+
+    def _call_of(self, order: Frame) -> Call:
+        config = order["config"]
+        entry = order.get("entry")
+        key = (entry,) if entry else (config.get("module"), config.get("function"))
+        call = self._known.get(key)
+        return self._load(key, order) if call is None else call
+
+    def _load(self, key: tuple[Any, ...], order: Frame) -> Call:
+        config, entry = order["config"], order.get("entry")
+        with self._loading:  # a second thread must not meet a half-imported module
+            self._extend_path(order)
+            if entry:
+                call = _executor(entry)
+            else:
+                call = _function(config.get("module"), config.get("function"), self._folders)
+            self._known[key] = call
+            return call
+
+    def _extend_path(self, order: Frame) -> None:
+        if self._folders or not order.get("bundle"):
+            return
+        bundle = order["bundle"]
+        folder = os.path.normpath(os.path.join(bundle, order["config"].get("folder") or ""))
+        self._folders = [folder] if folder == os.path.normpath(bundle) else [folder, bundle]
+        sys.path[:0] = self._folders
+
+
+def _executor(entry: str) -> Call:
+    module_name, _, name = entry.partition(":")
+    kind = getattr(importlib.import_module(module_name), name)
+    config_type = getattr(kind, "Config", None)
+
+    def call(order: Frame, context: Context) -> Any:
+        config = order["config"]
+        return kind().run(context, config if config_type is None else config_type.model_validate(config))
+
+    return call
+
+
+def _function(module_name: str | None, name: str | None, folders: list[str]) -> Call:
+    if not module_name or not name:
+        raise CallFailed("nothing_to_run", "this task names no function")
+    module = _import(module_name, folders)
+    found: Any = module
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    found = getattr(found, "__wrapped_task__", found)
+    if not callable(found):
+        raise CallFailed("function_missing", f"{module_name}.py has no function {name!r}")
+    arguments = _arguments_of(found, f"{module_name}:{name}")
+
+    def call(order: Frame, context: Context) -> Any:
+        args, kwargs = arguments(context.params)
+        return _awaited(found(*args, **kwargs))
+
+    return call
+
+
+def _import(name: str, folders: list[str]) -> ModuleType:
+    """The task's module, also where a module of Python itself has its name (tasks/logging.py)."""
+    known = sys.modules.get(name)
+    if known is None or not folders:
+        return importlib.import_module(name)
+    for folder in folders:
+        path = os.path.join(folder, *name.split(".")) + ".py"
+        if os.path.exists(path) and getattr(known, "__file__", None) != path:
+            from importlib import util
+
+            spec = util.spec_from_file_location(name, path)
+            if spec is not None and spec.loader is not None:
+                module = util.module_from_spec(spec)
+                spec.loader.exec_module(module)
+                return module
+    return known
+
+
+Arguments = Callable[[Mapping[str, Any]], tuple[list[Any], dict[str, Any]]]
+
+
+def _arguments_of(function: Callable[..., Any], name: str) -> Arguments:
+    """How params become arguments: those that the signature takes, all of them for **kwargs."""
+    positional, names, required, takes_all = _signature(function)
+
+    def arguments(params: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        if required and not required <= params.keys():
+            missing = ", ".join(sorted(required - params.keys()))
+            raise CallFailed("params_missing", f"{name} needs params that were not given: {missing}")
+        if not params:
+            return [], {}
+        args = []
+        for parameter in positional:
+            if parameter not in params:
+                break
+            args.append(params[parameter])
+        if takes_all:
+            return args, {key: value for key, value in params.items() if key not in positional}
+        return args, {key: value for key, value in params.items() if key in names}
+
+    return arguments
+
+
+def _signature(function: Callable[..., Any]) -> tuple[list[str], set[str], set[str], bool]:
+    """Names that go by position only, names that go by keyword, names without default, and whether all are taken."""
+    if isinstance(function, FunctionType) and not hasattr(function, "__wrapped__"):
+        return _plain_signature(function)
+    import inspect  # 15 ms, for decorated functions and other callables only
+
+    positional, names, required, takes_all = [], set(), set(), False
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            takes_all = True
+        elif parameter.kind is not parameter.VAR_POSITIONAL:
+            if parameter.kind is parameter.POSITIONAL_ONLY:
+                positional.append(parameter.name)
+            else:
+                names.add(parameter.name)
+            if parameter.default is parameter.empty:
+                required.add(parameter.name)
+    return positional, names, required, takes_all
+
+
+def _plain_signature(function: FunctionType) -> tuple[list[str], set[str], set[str], bool]:
+    code = function.__code__
+    ordered = code.co_varnames[: code.co_argcount]
+    keyword_only = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    without_default = ordered[: len(ordered) - len(function.__defaults__ or ())]
+    required = {*without_default, *(set(keyword_only) - set(function.__kwdefaults__ or ()))}
+    positional = list(ordered[: code.co_posonlyargcount])
+    names = {*ordered[code.co_posonlyargcount :], *keyword_only}
+    return positional, names, required, bool(code.co_flags & _VAR_KEYWORDS)
+
+
+def _awaited(value: Any) -> Any:
+    if hasattr(value, "__await__") and hasattr(value, "cr_frame"):
+        import asyncio
+
+        return asyncio.run(value)
+    return value
+
+
+def _success(value: Any) -> Frame:
+    if value is None:
+        return {"kind": "success"}
+    try:
+        text = _encode_result(value)
+    except (TypeError, ValueError, RecursionError) as exc:
+        error = f"the result is not JSON: {_find_fault(value) or exc}"
+        _print(f"{error}\n")
+        return {"kind": "failed", "code": "result_not_json", "error": error}
+    if len(text) > RESULT_LIMIT:
+        error = f"the result has {len(text)} characters as JSON, more than {RESULT_LIMIT}: store it, return where it is"
+        return {"kind": "failed", "code": "result_too_large", "error": error}
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = json.dumps(value, allow_nan=False)
+    return {"kind": "success", "result": text}
+
+
+def _find_fault(value: Any, path: str = "result", depth: int = 0) -> str | None:
+    """Where in a value is what JSON has no word for?"""
+    if depth > 50:
+        return f"{path} is nested too deeply"
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str | int | float | bool | None):
+                return f"a key of {path} is of type {type(key).__name__}"
+            fault = _find_fault(item, f"{path}.{key}", depth + 1)
+            if fault:
+                return fault
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            fault = _find_fault(item, f"{path}[{index}]", depth + 1)
+            if fault:
+                return fault
+    elif isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return f"{path} is {value}"
+    elif not isinstance(value, str | int | float | bool | None):
+        return f"{path} is of type {type(value).__name__}"
+    return None
+
+
+def _exited(code: object) -> Frame:
+    if code is None or code == 0:
+        return {"kind": "success", "exit_code": 0}
+    if isinstance(code, int):
+        return {"kind": "failed", "code": "exit_code", "exit_code": code, "error": f"exit code {code}"}
+    _print(f"{code}\n")
+    return {"kind": "failed", "code": "exit_code", "exit_code": 1, "error": clean(str(code))}
+
+
+def _raised(exc: BaseException) -> Frame:
+    import traceback
+
+    try:
+        _print("".join(traceback.format_exception(type(exc), exc, _their_frames(exc.__traceback__))))
+        error = traceback.format_exception_only(type(exc), exc)[-1].strip()
+        text = str(exc)
+        error = f"{type(exc).__name__}: {text}" if text else type(exc).__name__
+    except Exception as fault:  # an exception whose own str() raises
+        error = f"{type(exc).__name__} (its text can't be shown: {type(fault).__name__})"
+    if isinstance(exc, ModuleNotFoundError) and exc.name:
+        package = exc.name.partition(".")[0]
+        error += f" (in {sys.executable}; install it there: {sys.executable} -m pip install {package})"
+        _print(f"{error}\n")
+    return {"kind": "failed", "code": "exception", "error": clean(error)}
+
+
+def _their_frames(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback from the first frame on that is neither ours nor the import machinery's."""
+    first = trace
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if not name.startswith((_OUR_FOLDER, "<frozen importlib", _IMPORTLIB)):
+            return trace
+        trace = trace.tb_next
+    return first
+
+
+def _print(text: str) -> None:
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except Exception:
+        return
+
+
+def clean(text: str) -> str:
+    """A text that every database takes: no NUL, no lone surrogates, not too long."""
+    text = text.replace("\0", "\\0")
+    if len(text) > ERROR_LIMIT:
+        text = text[:ERROR_LIMIT] + " ..."
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,176 @@
+"""How is a command carried?
+
+Own session, one pipe for its output, and it ends when its process ends, whoever else still holds the pipe.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+
+from zquant_flow.errors import DefinitionError
+from zquant_flow.runner.attempts import Attempt, Attempts
+from zquant_flow.runner.environment import order_environment
+from zquant_flow.runner.loop import CHUNK, Loop, Timer
+from zquant_flow.runner.output import OutputFile
+from zquant_flow.runner.processes import Processes, SpawnFailed
+from zquant_flow.runner.protocol import Frame
+from zquant_flow.runner.strays import Strays
+from zquant_flow.runner.words import split_command
+
+PROGRESS_INTERVAL = 0.25
+
+
+class Pipe:
+    """What someone writes into a pipe, passed on in pieces. Owns the reading end."""
+
+    __slots__ = ("_fd", "_loop", "_take")
+
+    def __init__(self, loop: Loop, fd: int, take: Callable[[bytes], None]) -> None:
+        os.set_blocking(fd, False)
+        self._loop = loop
+        self._fd = fd
+        self._take = take
+        loop.watch(fd, self._ready)
+
+    def drain(self) -> None:
+        """Pass on what is in the pipe now; at most what a pipe holds, for someone may write for ever."""
+        for _ in range(16):
+            if self._fd < 0 or not self._read():
+                return
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            self._loop.forget(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+
+    def _ready(self, events: int) -> None:
+        self._read()
+
+    def _read(self) -> bool:
+        try:
+            data = os.read(self._fd, CHUNK)
+        except BlockingIOError:
+            return False
+        if not data:
+            self.close()
+            return False
+        self._take(data)
+        return True
+
+
+class Command:
+    """A command that runs."""
+
+    __slots__ = ("output", "pid", "pipe", "poll")
+
+    def __init__(self, pid: int, pipe: Pipe, output: OutputFile) -> None:
+        self.pid = pid
+        self.pipe = pipe
+        self.output = output
+        self.poll: Timer | None = None
+
+
+class Commands:
+    """The carrier of commands."""
+
+    attempts: Attempts
+
+    def __init__(
+        self, loop: Loop, processes: Processes, strays: Strays, env: dict[str, str], output_dir: str
+    ) -> None:
+        self._loop = loop
+        self._processes = processes
+        self._strays = strays
+        self._env = env
+        self._output_dir = output_dir
+
+    def start(self, attempt: Attempt) -> None:
+        order = attempt.order
+        argv = _argv(order)
+        output = OutputFile(os.path.join(self._output_dir, f"{attempt.key[0]}-{attempt.key[1]}"))
+        env = {**self._env, "ZQUANT_FLOW_OUTPUT": output.path, **order_environment(order)}
+        try:
+            reader, writer = os.pipe()
+        except OSError as exc:
+            raise SpawnFailed("spawn_failed", f"no pipe for the output: {exc.strerror}") from exc
+        try:
+            pid = self._processes.spawn(
+                argv, env, order.get("cwd"), writer, lambda code: self._ended(attempt, code)
+            )
+        except SpawnFailed:
+            os.close(reader)
+            raise
+        finally:
+            os.close(writer)
+        command = attempt.handle = Command(pid, Pipe(self._loop, reader, attempt.log.write), output)
+        command.poll = self._loop.later(PROGRESS_INTERVAL, lambda: self._poll(attempt))
+
+    def terminate(self, attempt: Attempt) -> None:
+        self._processes.signal_group(attempt.handle.pid, signal.SIGTERM)
+
+    def kill(self, attempt: Attempt) -> None:
+        self._processes.signal_group(attempt.handle.pid, signal.SIGKILL)
+
+    def pause(self, attempt: Attempt) -> None:
+        self._processes.signal_group(attempt.handle.pid, signal.SIGSTOP)
+        self.attempts.paused(attempt)
+
+    def resume(self, attempt: Attempt) -> None:
+        self._processes.signal_group(attempt.handle.pid, signal.SIGCONT)
+        self.attempts.resumed(attempt)
+
+    def _poll(self, attempt: Attempt) -> None:
+        command: Command = attempt.handle
+        if command.output.grew():
+            progress = command.output.read()[1]
+            if progress and progress != attempt.progress:
+                self.attempts.advanced(attempt, progress)
+        command.poll = self._loop.later(PROGRESS_INTERVAL, lambda: self._poll(attempt))
+
+    def _ended(self, attempt: Attempt, code: int) -> None:
+        command: Command = attempt.handle
+        self._strays.attempt_ended(attempt.key, command.pid, attempt.kill_at)
+        self._loop.cancel(command.poll)
+        command.pipe.drain()
+        command.pipe.close()
+        facts = explain_exit(code)
+        if command.output.grew():
+            result, progress = command.output.read()
+            if progress:
+                attempt.progress = progress
+            if result:
+                facts["result"] = json.dumps(result, ensure_ascii=False)
+            command.output.remove()
+        self.attempts.finish(attempt, "success" if code == 0 else "failed", **facts)
+
+
+def explain_exit(code: int) -> Frame:
+    """The facts of an exit code, negative for a signal, as an outcome has them."""
+    if code >= 0:
+        return {"exit_code": code, **({"code": "exit_code", "error": f"exit code {code}"} if code else {})}
+    number = -code
+    error = f"killed by {signal_name(number)} (signal {number})"
+    if number == signal.SIGKILL:
+        error += ", perhaps out of memory"
+    return {"signal": number, "code": "signal", "error": error}
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}" if number > 31 else "a signal"
+
+
+def _argv(order: Frame) -> list[str]:
+    config = order["config"]
+    if not config.get("command"):
+        raise SpawnFailed("nothing_to_run", "this task has no command")
+    try:
+        return split_command(config["command"], config.get("shell"))
+    except DefinitionError as exc:
+        raise SpawnFailed("invalid_command", exc.detail) from exc

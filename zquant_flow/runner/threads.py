@@ -1,0 +1,224 @@
+"""How does one worker carry many attempts at once, and thousands of short ones a second?
+
+One thread drains the queue as long as tasks end at once: waking one for each would be a fight for the GIL. The main
+thread reads the socket, and while something waits it looks every millisecond: outcomes that nobody sent go out, and a
+queue that stands still gets more threads, twice as many each time.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+from collections import deque
+from contextvars import Context as Variables
+from typing import Any
+
+from zquant_flow.executors.context import Context, active, enter
+from zquant_flow.logs import AttemptLog
+from zquant_flow.runner.calls import Calls
+from zquant_flow.runner.protocol import Decoder, Frame, Key, encode
+
+TICK_MS = 1
+BATCH = 16
+"""So many outcomes are sent without waiting for the queue to be empty."""
+
+MAX_THREADS = 1000
+
+
+class Crowd:
+    """Many attempts at a time. The main thread owns the queue's filling, the pool's threads its emptying."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._calls = Calls()
+        self._queue: deque[Frame] = deque()
+        self._outbox: deque[Frame] = deque()
+        self._sending = threading.Lock()
+        self._idle: deque[threading.Lock] = deque()
+        self._threads = 0
+        self._taken = 0
+        self._contexts: dict[Key, Context] = {}
+        self._resumed = threading.Condition()
+        self._stdout, self._stderr = sys.stdout, sys.stderr
+
+    def serve(self) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.register_at_fork(after_in_child=lambda: os.close(self._sock.fileno()))
+        _route_output()
+        decoder = Decoder()
+        poll = select.poll()
+        poll.register(self._sock.fileno(), select.POLLIN)
+        taken, more = 0, 1
+        while True:
+            waiting = self._queue or self._outbox
+            if poll.poll(TICK_MS if waiting else None):
+                data = self._sock.recv(1 << 18)
+                if not data:
+                    os._exit(0)  # retired, or the runner is gone
+                for frame in decoder.feed(data):
+                    self._obey(frame)
+                continue
+            self._send_outcomes()
+            more = more * 2 if taken == self._taken else 1
+            if taken == self._taken:
+                self._call_in(min(more, len(self._queue)))
+            taken = self._taken
+
+    def _obey(self, frame: Frame) -> None:
+        if frame["op"] == "run":
+            self._queue.extend(frame["items"])
+            if len(self._idle) == self._threads:
+                self._call_in(1)
+            return
+        context = self._contexts.get((frame["id"], frame["attempt"]))
+        if context is None:
+            self._drop(frame)
+            return
+        with self._resumed:
+            if frame["op"] == "terminate":
+                context.stop()
+            context.pausing = frame["op"] == "pause"
+            self._resumed.notify_all()
+
+    def _drop(self, frame: Frame) -> None:
+        """An attempt that still waits in the queue is not begun."""
+        if frame["op"] != "terminate":
+            return
+        for order in list(self._queue):
+            if (order["id"], order["attempt"]) == (frame["id"], frame["attempt"]):
+                try:
+                    self._queue.remove(order)
+                except ValueError:
+                    return  # a thread has just taken it; the runner's grace will tell
+                self._outbox.append({"id": frame["id"], "attempt": frame["attempt"], "kind": "terminated"})
+
+    def _call_in(self, number: int) -> None:
+        for _ in range(number):
+            try:
+                self._idle.pop().release()
+            except IndexError:
+                if self._threads >= MAX_THREADS:
+                    return
+                self._threads += 1
+                threading.Thread(target=self._work, daemon=True).start()
+
+    def _work(self) -> None:
+        bell = threading.Lock()
+        bell.acquire()
+        queue, outbox = self._queue, self._outbox
+        while True:
+            try:
+                order = queue.popleft()
+            except IndexError:
+                self._sleep(bell)
+                continue
+            self._taken += 1
+            outbox.append(Variables().run(self._carry, order))
+            if not queue or len(outbox) >= BATCH:
+                self._send_outcomes()
+
+    def _sleep(self, bell: threading.Lock) -> None:
+        self._idle.append(bell)
+        if self._queue:  # it came between the look and the bed
+            try:
+                self._idle.remove(bell)
+            except ValueError:
+                pass  # already called
+            else:
+                return
+        bell.acquire()
+
+    def _carry(self, order: Frame) -> Frame:
+        key = (order["id"], order["attempt"])
+        context = Context(order, self, AttemptLog(order["log"]))
+        self._contexts[key] = context
+        enter(context)
+        done = self._calls.outcome(order, context)
+        del self._contexts[key]
+        done["id"], done["attempt"] = key
+        if context.values is not None:
+            done["progress"] = context.values
+        if context.log is not None:
+            context.log.close()
+        return done
+
+    def _send_outcomes(self) -> None:
+        """Whoever finds nobody sending sends for all; looked at again after letting go, so that none stays behind."""
+        outbox = self._outbox
+        while outbox and self._sending.acquire(blocking=False):
+            try:
+                items = []
+                while outbox:
+                    items.append(outbox.popleft())
+                self._sock.sendall(encode({"op": "done", "items": items}))
+            finally:
+                self._sending.release()
+
+    def poll(self, context: Context) -> None:
+        """Requests come by the main thread."""
+
+    def wait(self, context: Context) -> None:
+        with self._resumed:
+            self._resumed.wait_for(lambda: context.stopping or not context.pausing)
+
+    def tell(self, op: str, context: Context) -> None:
+        frame: Frame = {"op": op, "id": context.execution_id, "attempt": context.attempt}
+        if op == "progress":
+            frame["values"] = context.values
+        with self._sending:
+            self._sock.sendall(encode(frame))
+        self._send_outcomes()  # of those who found us sending
+
+
+class _Routed(io.TextIOBase):
+    """stdout or stderr of whichever attempt writes; what belongs to none goes to the worker's own."""
+
+    encoding = "utf-8"
+    errors = "backslashreplace"
+
+    def __init__(self, own: io.TextIOWrapper) -> None:
+        self._own = own
+        self.buffer = _RoutedBytes(own.buffer)
+
+    def write(self, text: str) -> int:
+        self.buffer.write(text.encode("utf-8", "backslashreplace"))
+        return len(text)
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._own.fileno()
+
+    def flush(self) -> None:
+        """Every write goes through."""
+
+
+class _RoutedBytes(io.RawIOBase):
+    def __init__(self, own: Any) -> None:
+        self._own = own
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        context = active()
+        if context is not None and context.log is not None:
+            context.log.write(data)
+        else:
+            self._own.write(data)
+            self._own.flush()
+        return len(data)
+
+    def writable(self) -> bool:
+        return True
+
+
+def _route_output() -> None:
+    from zquant_flow.runner.worker import set_up_logging
+
+    sys.stdout = _Routed(sys.stdout)  # type: ignore[arg-type]
+    sys.stderr = _Routed(sys.stderr)  # type: ignore[arg-type]
+    set_up_logging()

@@ -1,0 +1,79 @@
+"""Which words does a command consist of, and does it need a shell?
+
+SEMANTICS §5.1. Pure: used to check definitions as well as to run them.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from zquant_flow.errors import DefinitionError
+
+OPERATORS = frozenset("|&;<>$*?~`\n")
+"""Characters that mean something to a shell when nothing quotes them."""
+
+_ALIVE_IN_DOUBLE_QUOTES = frozenset("$`")
+DEFAULT_SHELL = "/bin/sh"
+
+
+def needs_shell(command: str) -> bool:
+    """Whether `command` has an operator that no quote protects; double quotes leave `$` and the backquote alive."""
+    return find_operator(command) is not None
+
+
+def find_operator(command: str) -> str | None:
+    """The first such operator."""
+    quote = ""
+    characters = iter(command)
+    for character in characters:
+        if quote == "'":
+            quote = "" if character == "'" else quote
+        elif character == "\\":
+            next(characters, None)
+        elif character == '"':
+            quote = "" if quote else '"'
+        elif quote:
+            if character in _ALIVE_IN_DOUBLE_QUOTES:
+                return character
+        elif character == "'":
+            quote = "'"
+        elif character in OPERATORS:
+            return character
+    return None
+
+
+def split_command(command: str | Sequence[str], shell: str | bool | None = None) -> list[str]:
+    """The argv of a command: a list as it is, a plain string as POSIX words, any other through the shell.
+
+    `shell`: path of the shell to use, or False to forbid one. Raises DefinitionError when there is nothing to run,
+    a quote stays open, or a shell is needed and forbidden.
+    """
+    if not isinstance(command, str):
+        words = list(command)
+        if not words or not words[0]:
+            raise DefinitionError("the command is empty", field="command")
+        return words
+    command = command.strip()
+    if not command:
+        raise DefinitionError("the command is empty", field="command")
+    operator = find_operator(command)
+    if operator is None:
+        return _words(command)
+    if shell is False:
+        raise DefinitionError(
+            f"the command has {operator!r}, which only a shell understands, and `shell` is false: quote it, "
+            "or write the command as a list",
+            field="command",
+        )
+    return [shell if isinstance(shell, str) and shell else DEFAULT_SHELL, "-c", command]
+
+
+def _words(command: str) -> list[str]:
+    try:
+        words = shlex.split(command)
+    except ValueError as exc:
+        raise DefinitionError(f"the command can't be split into words: {exc}", field="command") from exc
+    if not words or not words[0]:
+        raise DefinitionError("the command is empty", field="command")
+    return words
