@@ -7,7 +7,6 @@ end. A full disk or a lost folder costs log lines, never the attempt.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 LIMIT = 10 * 1024 * 1024
 """How many bytes of an attempt's output are kept, unless told otherwise."""
@@ -15,9 +14,9 @@ LIMIT = 10 * 1024 * 1024
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def log_path(data_dir: str | os.PathLike[str], execution_id: int, attempt: int) -> Path:
-    """`<data>/logs/<execution_id // 1000>/<execution_id>-<attempt>.log`."""
-    return Path(data_dir) / "logs" / str(execution_id // 1000) / f"{execution_id}-{attempt}.log"
+def log_path(data_dir: str | os.PathLike[str], execution_id: int, attempt: int) -> str:
+    """`<data>/logs/<execution_id // 1000>/<execution_id>-<attempt>.log`; made for every attempt, so plain text."""
+    return f"{os.fspath(data_dir)}/logs/{execution_id // 1000}/{execution_id}-{attempt}.log"
 
 
 def read(path: str | os.PathLike[str], offset: int = 0, limit: int = 65536) -> tuple[bytes, int]:

@@ -218,5 +218,7 @@ def workflow_task(name: str, nodes: Sequence[Node], **keys: Any) -> TaskDef:
 
 def command_node(name: str, *dependencies: str, **keys: Any) -> Node:
     """A node that runs `true`."""
-    action = None if "task" in keys else keys.pop("action", Action(executor="command", config={"command": "true"}))
+    action = (
+        None if "task" in keys else keys.pop("action", Action(executor="command", config={"command": "true"}))
+    )
     return Node(name=name, dependencies=dependencies, action=action, **keys)

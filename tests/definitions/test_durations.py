@@ -29,7 +29,8 @@ def test_seconds_and_units_are_durations(written, seconds):
 
 
 @pytest.mark.parametrize(
-    "written", ["", " ", "5 parsecs", "m5", "30m1h", "1h1h", "12:30", "-5s", "1e3", "٣s", True, None, [5], {}, "9" * 50]
+    "written",
+    ["", " ", "5 parsecs", "m5", "30m1h", "1h1h", "12:30", "-5s", "1e3", "٣s", True, None, [5], {}, "9" * 50],
 )
 def test_anything_else_is_refused_with_the_way_out(written):
     with pytest.raises(ValueError, match="duration"):

@@ -24,7 +24,10 @@ def test_a_reference_becomes_what_it_points_at(path, value):
 
 
 def test_references_are_found_at_any_depth_and_the_rest_stays():
-    value = {"a": [reference("params", "symbol"), {"b": reference("nodes", "days", "result", "rows")}], "c": 1}
+    value = {
+        "a": [reference("params", "symbol"), {"b": reference("nodes", "days", "result", "rows")}],
+        "c": 1,
+    }
     assert resolve(value, SCOPE) == {"a": ["600519", {"b": [{"day": "2026-01-05"}]}], "c": 1}
     assert referenced_nodes(value) == {"days"}
 
@@ -49,7 +52,9 @@ def test_a_path_that_leads_nowhere_is_named(path, named):
         resolve({"$ref": path}, SCOPE)
 
 
-@pytest.mark.parametrize("path", [[], ["params"], ["nodes", "a"], ["nodes", "a", "status"], ["env", "HOME"], [1, 2]])
+@pytest.mark.parametrize(
+    "path", [[], ["params"], ["nodes", "a"], ["nodes", "a", "status"], ["env", "HOME"], [1, 2]]
+)
 def test_only_params_and_results_can_be_referred_to(path):
     assert fault_of(path) is not None
 

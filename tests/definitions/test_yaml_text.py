@@ -18,6 +18,14 @@ LENIENT = {
 }
 
 
+def fault_of(data: bytes) -> YamlError | None:
+    try:
+        read_yaml(data)
+    except YamlError as exc:
+        return exc
+    return None
+
+
 def value_of(text: str):
     (document,) = read_yaml(text.encode())
     return document.value
@@ -120,7 +128,8 @@ def test_what_is_refused_is_named_with_line_and_column(data, line, column, words
         b"a: &a [*a]",
         b"- &a\n" + b"\n".join(b"- &a%d [*a]" % level for level in range(200)),
         b"a: &a [x]\n" + b"".join(b"b%d: *a\n" % number for number in range(101)),
-        b"a0: &a0 [x]\n" + b"".join(b"a%d: &a%d [%s]\n" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 9)) for n in range(1, 9)),
+        b"a0: &a0 [x]\n"
+        + b"".join(b"a%d: &a%d [%s]\n" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 9)) for n in range(1, 9)),
         b"a: " + b"x" * MAX_BYTES,
         b"[" + b"1," * 1_000_000 + b"]",
         b"&a " * 1000,
@@ -140,7 +149,9 @@ def test_fifty_levels_are_read_and_a_hundred_aliases():
 
 
 def test_a_path_leads_to_its_line_and_column():
-    (document,) = read_yaml(b"name: w\ntasks:\n  - name: a\n    command: x\n    dependencies: [b,\n      c]\nempty:\n")
+    (document,) = read_yaml(
+        b"name: w\ntasks:\n  - name: a\n    command: x\n    dependencies: [b,\n      c]\nempty:\n"
+    )
     assert document.locate(("tasks", 0, "dependencies", 1)) == (6, 7)
     assert document.locate(("tasks", 0, "command")) == (4, 14)
     assert document.locate(("tasks", 0, "command"), key=True) == (4, 5)
@@ -151,53 +162,36 @@ def test_a_path_leads_to_its_line_and_column():
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_give_documents_or_a_yaml_error(data):
-    try:
-        read_yaml(data)
-    except YamlError as exc:
-        assert exc.line >= 1
-        assert exc.column >= 1
+def test_any_bytes_give_documents_or_a_place(data):
+    fault = fault_of(data)
+    assert fault is None or (fault.line >= 1 and fault.column >= 1)
 
 
 @given(st.text(alphabet="ab:-[]{}&*!|>'\"#%@`,? \n\t0.~<\\", max_size=200))
-def test_any_punctuation_gives_documents_or_a_yaml_error(text):
-    try:
-        read_yaml(text.encode())
-    except YamlError as exc:
-        assert exc.message
+def test_any_punctuation_gives_documents_or_a_message(text):
+    fault = fault_of(text.encode())
+    assert fault is None or fault.message
 
 
+words = st.text(alphabet=st.characters(codec="utf-8", categories=("L", "N", "P", "S")), max_size=20)
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(alphabet=st.characters(codec="utf-8")),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | words,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=4),
     max_leaves=20,
 )
 
 
-@given(st.dictionaries(st.text(alphabet="abc", min_size=1), values, max_size=5))
+@given(st.dictionaries(words, values, max_size=5))
 def test_json_is_yaml(value):
-    text = json.dumps(value)
-    if "\\ud8" in text or "\\u0000" in text or "\\udc" in text.replace("\\udcff", ""):
-        return  # escapes of UTF-16 pairs are JSON's own
-    try:
-        (document,) = read_yaml(text.encode())
-    except YamlError as exc:
-        assert "deep" in exc.message or "simple key" in exc.message or "did not find" in exc.message
-    else:
-        assert document.value == value or "Infinity" in text
+    (document,) = read_yaml(json.dumps(value, ensure_ascii=False).encode())
+    assert document.value == value
 
 
 @pytest.mark.skipif(not SUITE.is_dir(), reason=f"no {SUITE}: the yaml-test-suite is not here")
 def test_the_yaml_test_suite_never_crashes_and_what_must_fail_is_refused():
     index = json.loads((SUITE.parent / "yaml-test-suite_index.json").read_text())
     must_fail = {entry["file"].removesuffix(".yaml") for entry in index if entry["must_fail"]}
-    accepted = set()
-    for path in sorted(SUITE.glob("*.yaml")):
-        try:
-            read_yaml(path.read_bytes())
-            accepted.add(path.stem)
-        except YamlError:
-            pass
+    accepted = {path.stem for path in sorted(SUITE.glob("*.yaml")) if fault_of(path.read_bytes()) is None}
     assert accepted & must_fail == LENIENT
     assert len(accepted - must_fail) > 200
 
@@ -213,7 +207,4 @@ def test_cut_and_damaged_files_never_crash():
         for _ in range(choose.randrange(4)):
             if damaged:
                 damaged[choose.randrange(len(damaged))] = choose.randrange(256)
-        try:
-            read_yaml(bytes(damaged))
-        except YamlError:
-            pass
+        fault_of(bytes(damaged))

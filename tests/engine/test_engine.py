@@ -273,7 +273,12 @@ def test_a_serial_workflow_runs_one_node_at_a_time(h: Harness) -> None:
 
 
 def test_stop_lets_running_nodes_finish_and_writes_the_others_as_skipped(h: Harness) -> None:
-    nodes = [command_node("bad"), command_node("other"), command_node("child", "bad"), command_node("late", "other")]
+    nodes = [
+        command_node("bad"),
+        command_node("other"),
+        command_node("child", "bad"),
+        command_node("late", "other"),
+    ]
     [task_id] = h.define(workflow_task("w", nodes, workflow_type=WorkflowType.PARALLEL))
     root = h.operations.trigger(task_id, actor="me")
     h.end(h.backend.node("bad"), "failed")

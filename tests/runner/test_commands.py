@@ -116,10 +116,13 @@ def test_the_output_file_becomes_result_and_progress(client: Client) -> None:
 
 def test_progress_is_told_while_the_command_runs(client: Client, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
-    client.start(1, f'echo progress=10 > "$ZQUANT_FLOW_OUTPUT"; until [ -e {gate} ]; do sleep 0.01; done')
+    client.start(
+        1,
+        f'echo progress=10 > "$ZQUANT_FLOW_OUTPUT"; echo rows=5 >> "$ZQUANT_FLOW_OUTPUT"; until [ -e {gate} ]; do sleep 0.01; done',
+    )
     assert client.wait_for("progress")["items"] == [{"id": 1, "attempt": 1, "percent": 10}]
     gate.touch()
-    assert client.wait(1)["kind"] == "success"
+    assert json.loads(client.wait(1)["result"]) == {"rows": "5"}
 
 
 def test_timeout_ends_the_command_and_says_so(client: Client) -> None:
@@ -139,6 +142,7 @@ def test_terminate_ends_a_tree_that_ignores_sigterm(client: Client, tmp_path: Pa
     client.send(op="terminate", id=1, attempt=1, kind="terminated", grace=0.2)
     outcome = client.wait(1)
     assert (outcome["kind"], outcome["signal"]) == ("terminated", signal.SIGKILL)
+    assert outcome["error"] == "killed by SIGKILL (signal 9)"
     until(lambda: not any(map(is_running, pids)), what="the end of the tree")
 
 

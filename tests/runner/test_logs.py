@@ -11,7 +11,7 @@ from zquant_flow.logs import AttemptLog, log_path
 
 
 def test_the_path_comes_from_ids_only() -> None:
-    assert log_path("/data", 12345, 2) == Path("/data/logs/12/12345-2.log")
+    assert log_path("/data", 12345, 2) == "/data/logs/12/12345-2.log"
 
 
 def test_the_file_is_made_by_the_first_byte(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_the_file_is_made_by_the_first_byte(tmp_path: Path) -> None:
     log.write(b"")
     assert not (tmp_path / "logs").exists()
     log.write(b"x")
-    assert log_path(tmp_path, 1, 1).stat().st_mode & 0o777 == 0o600
+    assert Path(log_path(tmp_path, 1, 1)).stat().st_mode & 0o777 == 0o600
     log.close()
 
 

@@ -141,8 +141,9 @@ def test_timeout_and_grace_end_even_the_stubborn(python: Python, tmp_path: Path)
     assert outcome["kind"] == "timeout"
 
 
-def test_progress_comes_with_an_end_in_sight(python: Python) -> None:
-    number = python.start("count", params={"n": 60, "pause": 0.01})
+@pytest.mark.parametrize("isolation", ["process", "thread"])
+def test_progress_comes_with_an_end_in_sight(python: Python, isolation: str) -> None:
+    number = python.start("count", isolation=isolation, params={"n": 60, "pause": 0.01})
     outcome = python.client.wait(number)
     told = [item for item in python.client.progress if item.get("processed_items")]
     assert told

@@ -114,7 +114,9 @@ def _shape(request: Request, exc: Exception) -> Response:
 def _http(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
     codes = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
-    return _answer(exc.status_code, codes.get(exc.status_code, "http_error"), str(exc.detail), None, exc.headers)
+    return _answer(
+        exc.status_code, codes.get(exc.status_code, "http_error"), str(exc.detail), None, exc.headers
+    )
 
 
 def _unexpected(request: Request, exc: Exception) -> Response:

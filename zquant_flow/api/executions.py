@@ -37,7 +37,9 @@ class ExecutionQuery(BaseModel):
     include: str | None = None
 
 
-@router.get("", operation_id="list_executions", response_model=ExecutionPage, response_model_exclude_unset=True)
+@router.get(
+    "", operation_id="list_executions", response_model=ExecutionPage, response_model_exclude_unset=True
+)
 def list_executions(control: Ctl, query: Annotated[ExecutionQuery, Query()]) -> dict[str, Any]:
     """Executions of all tasks, newest first; `total` counts all that match."""
     return execution_page(control, query)

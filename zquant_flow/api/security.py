@@ -28,7 +28,9 @@ def signed_in(
     """The name of the caller. Raises Unauthorized."""
     given = credentials.credentials.encode() if credentials else b""
     if not secrets.compare_digest(given, control.token.encode()):
-        raise Unauthorized("send `Authorization: Bearer TOKEN`; the token stands in admin.token of the data folder")
+        raise Unauthorized(
+            "send `Authorization: Bearer TOKEN`; the token stands in admin.token of the data folder"
+        )
     return "admin"
 
 

@@ -143,7 +143,12 @@ class LoadErrorPage(BaseModel):
 
 
 def task_out(
-    row: Any, definition: TaskDef, *, active: Iterable[Any] = (), latest: Any = None, warnings: Iterable[str] = ()
+    row: Any,
+    definition: TaskDef,
+    *,
+    active: Iterable[Any] = (),
+    latest: Any = None,
+    warnings: Iterable[str] = (),
 ) -> dict[str, Any]:
     """A task from its row, its definition, its active executions and its latest one."""
     active = list(active)
@@ -330,7 +335,9 @@ def _schedule_status(row: Any, active: list[Any]) -> str:
         enabled=row.enabled,
         paused=row.paused,
         running=any(item.status in ("running", "paused") for item in active),
-        retrying=any(item.status == "pending" and item.waiting_for in ("retry", "shutdown") for item in active),
+        retrying=any(
+            item.status == "pending" and item.waiting_for in ("retry", "shutdown") for item in active
+        ),
         waiting=bool(active),
         latest=Status(row.latest_status) if row.latest_status else None,
     ).value

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from zquant_flow.errors import RunnerUnavailable
 from zquant_flow.runner.address import Reachable
+from zquant_flow.runner.environment import SECRETS
 from zquant_flow.runner.protocol import SPOOL_FILE, VERSION, BrokenFrame, Decoder, Frame, decode, encode
 
 START_SECONDS = 15.0
@@ -171,6 +172,7 @@ class LocalBackend:
                 stdin=subprocess.DEVNULL,
                 stdout=fd,
                 stderr=fd,
+                env={name: value for name, value in os.environ.items() if name not in SECRETS},
                 cwd="/",
                 start_new_session=True,
             )

@@ -35,7 +35,9 @@ def serve(
     data: Data = None,
     plugins: Annotated[Path | None, typer.Option("--plugins", help="Folder of plugin files.")] = None,
     database: Annotated[str | None, typer.Option("--database", help="SQLAlchemy URL.")] = None,
-    host: Annotated[str | None, typer.Option("--host", help="Where to listen.", show_default="127.0.0.1")] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", help="Where to listen.", show_default="127.0.0.1")
+    ] = None,
     port: Annotated[
         int | None, typer.Option("--port", help="0 takes a free one.", show_default="8000")
     ] = None,
@@ -62,7 +64,9 @@ def serve(
 @app.command()
 def run(
     target: Annotated[str, typer.Argument(help="A task file, or the name of a task.")],
-    param: Annotated[list[str] | None, typer.Option("-p", "--param", help="NAME=VALUE, JSON or text.")] = None,
+    param: Annotated[
+        list[str] | None, typer.Option("-p", "--param", help="NAME=VALUE, JSON or text.")
+    ] = None,
     tasks: Tasks = None,
     data: Data = None,
     ephemeral: Annotated[bool, typer.Option("--ephemeral", help="Record nothing.")] = False,
@@ -87,7 +91,9 @@ def run(
 
 @app.command()
 def validate(
-    paths: Annotated[list[Path] | None, typer.Argument(help="Files or folders.", show_default="tasks")] = None,
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Files or folders.", show_default="tasks")
+    ] = None,
     tasks: Tasks = None,
     as_json: Json = False,
 ) -> None:

@@ -24,6 +24,7 @@ from zquant_flow.errors import DefinitionError
 from zquant_flow.runner.words import find_operator, split_command
 
 Executors = Mapping[str, type[BaseModel] | None]
+OF_A_COMMAND = ("command", "python", "timeout_seconds", "shell", "env", "working_dir", "task_action")
 _TEMPLATE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _QUOTES = re.compile(r"['\"\\]")
 _PARAM = re.compile(r"\{\{\s*params\.(\w+)\s*\}\}")
@@ -104,9 +105,10 @@ def _config_of(
     outer: ActionForm | None,
 ) -> dict[str, Any] | None:
     if executor in ("command", "python") and form.config:
-        path = (*base, "config", next(iter(form.config)))
-        errors.append(FieldError(path, f"unknown key {path[-1]!r} for a {executor}", "unknown_key"))
-        return None
+        for key in form.config:
+            hint = did_you_mean(key, OF_A_COMMAND)
+            message = f"unknown key {key[:100]!r} for a {executor}{hint}"
+            errors.append(FieldError((*base, "config", key), message, "unknown_key"))
     if executor == "command":
         assert form.command is not None
         return _command(form.command, _first(form.shell, outer and outer.shell), base, errors)

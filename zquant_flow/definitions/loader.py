@@ -218,8 +218,8 @@ class _Process:
                     return answer
                 deadline = _monotonic() + answer["wait"]
                 continue
-            self._socket.settimeout(max(0.001, deadline - _monotonic()))
             try:
+                self._socket.settimeout(max(0.001, deadline - _monotonic()))
                 data = self._socket.recv(1 << 18)
             except TimeoutError:
                 raise

@@ -10,6 +10,7 @@ from zquant_flow.definitions.clothes import Dressed
 from zquant_flow.definitions.faults import FieldError, Path, did_you_mean
 from zquant_flow.definitions.forms import PLANNED, BackoffForm, NodeForm, RuleForm, TaskForm
 
+MAX_FAULTS = 100
 _WANTED = {
     "string": "text: write it in quotes",
     "string_sub": "text",
@@ -24,13 +25,14 @@ _WANTED = {
 
 def explain(exc: ValidationError, dressed: Dressed) -> list[FieldError]:
     """The faults of a form, each where the user wrote it."""
-    return [_fault(dict(error), dressed) for error in exc.errors(include_url=False)]
+    found = exc.errors(include_url=False, include_input=False)
+    return [_fault(dict(error), dressed) for error in found[:MAX_FAULTS]]
 
 
 def explain_config(exc: ValidationError, model: type[BaseModel], base: Path) -> list[FieldError]:
     """The faults of an executor's config, which stands at `base`."""
     out = []
-    for error in exc.errors(include_url=False):
+    for error in exc.errors(include_url=False, include_input=False)[:MAX_FAULTS]:
         path, kind = (*base, *error["loc"]), error["type"]
         if kind == "extra_forbidden" and len(error["loc"]) == 1:
             out.append(_unknown(path, list(model.model_fields)))

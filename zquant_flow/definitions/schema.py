@@ -107,28 +107,34 @@ def _validated(dressed: Dressed, errors: list[FieldError]) -> TaskForm | None:
 
 
 def _pruned(words: dict[str, Any], paths: Iterable[Path]) -> dict[str, Any]:
-    """A copy without the parts at `paths`; a missing name gets a stand-in; of a list the items keep their places."""
+    """A copy without the parts at `paths`; what is needed gets a stand-in, and nodes keep their places."""
     out = dict(words)
     for path in paths:
         if path == ("name",):
             out["name"] = "?"
-        elif len(path) > 2 and path[0] == "tasks" and isinstance(path[1], int):
-            nodes = list(out["tasks"])
-            node = nodes[path[1]]
-            nodes[path[1]] = {key: value for key, value in node.items() if key != path[2]}
-            if path[2] in ("name", "command", "python", "executor", "task", "task_id"):
-                nodes[path[1]] = {**nodes[path[1]], **_STAND_IN.get(str(path[2]), {})}
-            out["tasks"] = nodes
-        else:
+        elif len(path) == 1 or path[0] != "tasks":
             out.pop(str(path[0]), None)
+        elif "tasks" in out:
+            out["tasks"] = [
+                _pruned_node(node, path) if index == path[1] else node
+                for index, node in enumerate(out["tasks"])
+            ]
     return out
 
 
-_STAND_IN: Mapping[str, Mapping[str, Any]] = {
-    "name": {"name": "?"},
-    "command": {"command": "true"},
-    "task": {"task": "?"},
-}
+def _pruned_node(node: Any, path: Path) -> dict[str, Any]:
+    stand_in = {"name": f"?{path[1]}", "command": "true"}
+    if len(path) == 2 or not isinstance(node, Mapping):
+        return stand_in
+    out = {key: value for key, value in node.items() if key != path[2]}
+    if path[2] in stand_in:
+        out[path[2]] = stand_in[path[2]]
+    elif path[2] in ("task", "task_id", "python", "executor") and not out.keys() & _RUNS:
+        out["command"] = "true"
+    return out
+
+
+_RUNS = frozenset({"command", "python", "executor", "task", "task_id"})
 
 
 class _Builder:

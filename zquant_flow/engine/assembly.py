@@ -33,9 +33,13 @@ class Scheduler:
 
     def start(self) -> None:
         """Take the data folder, start the engine, load the tasks folder. Raises DataFolderInUse."""
+        self.start_engine()
+        self.folder.start()
+
+    def start_engine(self) -> None:
+        """The engine alone: for one run, without a watched folder."""
         self._lock = lock_data_folder(self.settings)
         self.engine.start()
-        self.folder.start()
 
     def stop(self, *, keep_attempts: bool = False) -> None:
         """Stop in the opposite order; safe to call twice."""
@@ -47,8 +51,8 @@ class Scheduler:
             self._lock = None
 
 
-def assemble(settings: Settings, *, watch: bool = True) -> Scheduler:
-    """The parts, made and not started."""
+def assemble(settings: Settings, *, watch: bool = True, fires: bool = True) -> Scheduler:
+    """The parts, made and not started. Without `fires` no schedule fires; without `watch` the folder is read once."""
     database = Database(settings.database)
     engine = Engine(
         database=database,
@@ -60,6 +64,7 @@ def assemble(settings: Settings, *, watch: bool = True) -> Scheduler:
         slots=settings.thread_pool_size,
         entries={name: cls.entry() for name, cls in executor_classes().items()},
         shutdown_grace=settings.shutdown_grace,
+        fires=fires,
     )
     operations = Operations(engine)
     folder = TasksFolder(settings.tasks_dir, operations, database, zone=settings.zone.key, watch=watch)
@@ -77,7 +82,7 @@ def lock_data_folder(settings: Settings) -> IO[str]:
     """The lock that one control plane holds on its data folder; it goes with the process. Raises DataFolderInUse."""
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = settings.data_dir / "serve.lock"
-    file = open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

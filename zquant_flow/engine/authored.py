@@ -112,7 +112,11 @@ class Authored:
             node = dict(node)
             if "task_id" in node:
                 task = self._name_of(node.pop("task_id"))
-                node = {"name": names.get(node.get("task_id"), node.get("name") or task), "task": task, **node}
+                node = {
+                    "name": names.get(node.get("task_id"), node.get("name") or task),
+                    "task": task,
+                    **node,
+                }
             if node.get("dependencies"):
                 node["dependencies"] = [
                     names[item] if isinstance(item, int) else item for item in node["dependencies"]

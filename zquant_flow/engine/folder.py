@@ -69,6 +69,7 @@ class TasksFolder:
             self._watcher.start()
 
     def stop(self) -> None:
+        self._loader.stop()
         if self._thread is None:
             return
         if self._watcher is not None:
@@ -77,13 +78,16 @@ class TasksFolder:
         self._changes.put(None)
         self._thread.join()
         self._thread = None
-        self._loader.stop()
 
     @property
     def unavailable(self) -> str | None:
         """Why the folder can't be trusted now; None if it can."""
         doubt = self._watcher.unavailable if self._watcher is not None else None
         return None if doubt is None else str(doubt)
+
+    def load_all(self) -> None:
+        """Read what changed since the last time, once, without watching."""
+        self._first_scan()
 
     def load_now(self, paths: Iterable[str]) -> list[LoadedFile]:
         """Read these files and register them before returning; what the watcher says of them later is old news."""

@@ -141,7 +141,9 @@ class Lifecycle:
             workflow_type=workflow.workflow_type,
             on_failure=workflow.on_failure,
         )
-        wanted = frozenset().union(*(referenced_nodes(node.arguments) for node in workflow.nodes if node.arguments))
+        wanted = frozenset().union(
+            *(referenced_nodes(node.arguments) for node in workflow.nodes if node.arguments)
+        )
         return Run(
             plan=plan, progress=progress, max_parallel=workflow.max_parallel or UNBOUNDED, wanted=wanted
         )
@@ -197,14 +199,14 @@ class Lifecycle:
             return
         self._begin_reference(execution, node, definition.task, definition.arguments)
 
-    def _begin_reference(
-        self, parent: Execution, node: int, name: str, arguments: Mapping[str, Any]
-    ) -> None:
+    def _begin_reference(self, parent: Execution, node: int, name: str, arguments: Mapping[str, Any]) -> None:
         task = self.memory.by_name.get(name)
         if task is None:
             child = self._child(parent, node, parent.task, parent.definition, None)
             self._start_row(child)
-            self._doomed.append((child, "task_missing", f"the node refers to task {name!r}, which is not registered"))
+            self._doomed.append(
+                (child, "task_missing", f"the node refers to task {name!r}, which is not registered")
+            )
             return
         child = self._child(parent, node, task, task.definition, task.definition.action)
         child.params = {**task.definition.params, **parent.params}
@@ -343,7 +345,12 @@ class Lifecycle:
         kind, code, error = outcome["kind"], outcome.get("code"), outcome.get("error")
         action = execution.action
         asked = execution.terminating is not None and kind != "shutdown"
-        if action is not None and not asked and kind != "terminated" and may_retry(action.retry, execution.retry_count):
+        if (
+            action is not None
+            and not asked
+            and kind != "terminated"
+            and may_retry(action.retry, execution.retry_count)
+        ):
             self._retry(execution, action, kind)
             return
         final = Status.FAILED if kind == "failed" and not asked else Status.TERMINATED
@@ -480,7 +487,10 @@ class Lifecycle:
             return
         if execution.terminating is not None:
             self._end(
-                execution, Status.TERMINATED, code=execution.terminating, error=_WHY_ENDED[execution.terminating]
+                execution,
+                Status.TERMINATED,
+                code=execution.terminating,
+                error=_WHY_ENDED[execution.terminating],
             )
             return
         status = run.progress.outcome()

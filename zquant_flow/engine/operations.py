@@ -38,7 +38,9 @@ class Operations:
         """The current definitions and load errors; a value that never changes under its reader."""
         return self._engine.registrar.registry
 
-    def register(self, files: Sequence[LoadedFile], removed: Iterable[str] = (), *, actor: str = "file") -> list[Change]:
+    def register(
+        self, files: Sequence[LoadedFile], removed: Iterable[str] = (), *, actor: str = "file"
+    ) -> list[Change]:
         """Take files that were read anew, and paths that are gone."""
         removed = list(removed)
         changes: list[Change] = []
@@ -143,7 +145,13 @@ class Operations:
         self._engine.call(work)
 
     def _switch(
-        self, task_id: int, actor: str, action: str, *, enabled: bool | None = None, paused: bool | None = None
+        self,
+        task_id: int,
+        actor: str,
+        action: str,
+        *,
+        enabled: bool | None = None,
+        paused: bool | None = None,
     ) -> None:
         def work() -> None:
             task = self._task(task_id)

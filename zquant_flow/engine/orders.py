@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from zquant_flow.core.instants import from_micros
-from zquant_flow.core.model import Action, Isolation
+from zquant_flow.core.model import Action
 from zquant_flow.engine.memory import Execution
 from zquant_flow.engine.templates import is_template, render
 from zquant_flow.errors import DefinitionError
@@ -30,70 +29,77 @@ class Orders:
         bundle_folder: Callable[[str], str],
     ) -> None:
         self._tasks_dir = tasks_dir
-        self._data_dir = data_dir
+        self._data_dir = str(data_dir)
         self._entries = entries
         self._bundle_folder = bundle_folder
+        self._folders: dict[tuple[str, str | None], str] = {}
 
     def order(self, execution: Execution) -> Order:
         """The order for the execution's next attempt.
 
         Raises ParamsError where a template leads nowhere, DefinitionError where nobody can carry the action out.
         """
-        action = execution.action
+        action, attempt = execution.action, execution.retry_count + 1
         assert action is not None
         order: Order = {
             "id": execution.id,
-            "attempt": execution.retry_count + 1,
+            "attempt": attempt,
             "executor": action.executor,
             "config": action.config,
-            "params": execution.params,
-            "env": action.env,
-            "cwd": str(self._tasks_dir / execution.task.folder / (action.working_dir or "")),
+            "cwd": self._folder(execution.task.folder, action.working_dir),
             "timeout": action.timeout.total_seconds() if action.timeout is not None else None,
             "isolation": action.isolation.value,
-            "log": str(log_path(self._data_dir, execution.id, execution.retry_count + 1)),
+            "log": log_path(self._data_dir, execution.id, attempt),
             "task": execution.task.name,
         }
+        if action.env:
+            order["env"] = action.env
+        if execution.params:
+            order["params"] = execution.params
         if execution.logical_time is not None:
             order["logical_time"] = from_micros(execution.logical_time).isoformat()
         if execution.parent is not None and execution.parent.run is not None:
             order["node"] = execution.parent.run.plan.names[execution.node]
-        if action.executor == "command":
-            order["config"] = self._command(action, execution, order)
-        else:
-            self._add_code(action, execution, order)
-        return order
-
-    def _command(self, action: Action, execution: Execution, order: Order) -> Mapping[str, Any]:
-        command, shell = action.config.get("command"), action.config.get("shell")
-        if isinstance(command, str):
-            if shell is not False and (shell or needs_shell(command)):
-                return action.config
-            if not is_template(command):
-                return action.config
-            command = split_command(command, shell)
-        assert isinstance(command, list)
-        scope = _scope(execution, order)
-        return {"command": [render(word, scope) if is_template(word) else word for word in command]}
-
-    def _add_code(self, action: Action, execution: Execution, order: Order) -> None:
         if execution.definition.bundle is not None:
             order["bundle"] = self._bundle_folder(execution.definition.bundle)
-        if action.executor == "python":
-            return
+        if action.executor == "command":
+            order["config"] = _rendered(action.config, execution, attempt)
+        elif action.executor != "python":
+            order["entry"] = self._entry(action)
+        return order
+
+    def _folder(self, folder: str, working_dir: str | None) -> str:
+        """Where an attempt runs: the folder of the task file, or `working_dir` from there."""
+        found = self._folders.get((folder, working_dir))
+        if found is None:
+            found = self._folders[folder, working_dir] = str(self._tasks_dir / folder / (working_dir or ""))
+        return found
+
+    def _entry(self, action: Action) -> str:
         entry = self._entries.get(action.executor)
         if entry is None:
             raise DefinitionError(f"executor {action.executor!r} is not installed here")
-        order["entry"] = entry
-        order["isolation"] = Isolation(action.isolation).value
+        return entry
 
 
-def _scope(execution: Execution, order: Order) -> dict[str, Any]:
-    logical: datetime | None = from_micros(execution.logical_time)
+def _rendered(config: Mapping[str, Any], execution: Execution, attempt: int) -> Mapping[str, Any]:
+    """The command with its templates replaced. It is split first, so that a value stays one argument."""
+    words, shell = config.get("command"), config.get("shell")
+    if isinstance(words, str):
+        if not is_template(words) or (shell is not False and (shell or needs_shell(words))):
+            return config
+        words = split_command(words, shell)
+    if not isinstance(words, list) or not any(map(is_template, words)):
+        return config
+    scope = _scope(execution, attempt)
+    return {"command": [render(word, scope) if is_template(word) else word for word in words]}
+
+
+def _scope(execution: Execution, attempt: int) -> dict[str, Any]:
     nodes = execution.parent.run.results if execution.parent and execution.parent.run else {}
     return {
         "params": execution.params,
         "nodes": nodes,
-        "logical_time": logical,
-        "execution": {"id": execution.id, "attempt": order["attempt"], "task": execution.task.name},
+        "logical_time": from_micros(execution.logical_time),
+        "execution": {"id": execution.id, "attempt": attempt, "task": execution.task.name},
     }

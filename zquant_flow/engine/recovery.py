@@ -77,7 +77,11 @@ class _Recovery:
             executions[execution.id] = self._memory.executions[execution.id] = execution
             if not execution.inline:
                 execution.task.active[execution.id] = execution
-            if execution.inline or execution.definition.workflow is None or execution.status is Status.PENDING:
+            if (
+                execution.inline
+                or execution.definition.workflow is None
+                or execution.status is Status.PENDING
+            ):
                 continue
             below = children.get(row.id, [])
             self._rebuild_run(execution, below)

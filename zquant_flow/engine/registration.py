@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from zquant_flow.core.instants import to_micros
 from zquant_flow.core.model import Schedule, TaskDef, canonical, content_hash, decode, encode
 from zquant_flow.core.schedule import SkipReason
 from zquant_flow.definitions.loader import LoadedFile, LoadError
@@ -56,7 +55,9 @@ class Registrar:
             errors=self._known_errors(),
         )
 
-    def register(self, files: Sequence[LoadedFile], removed: Iterable[str] = (), *, actor: str = "file") -> Change:
+    def register(
+        self, files: Sequence[LoadedFile], removed: Iterable[str] = (), *, actor: str = "file"
+    ) -> Change:
         """Take files that were read anew and paths that are gone. Whatever is wrong with them is in the registry's errors."""
         change = plan_change(self.registry, files, removed, self._waiting)
         registration = store.Registration()
@@ -261,7 +262,9 @@ class Registrar:
             for file in change.read
         ]
         registration.forgotten = change.forgotten
-        registration.errors = {path: [asdict(error) for error in found] for path, found in change.errors.items()}
+        registration.errors = {
+            path: [asdict(error) for error in found] for path, found in change.errors.items()
+        }
 
     def _install(self, change: Change, entries: Sequence[Entry], fresh: Mapping[int, Task]) -> None:
         """The transaction holds: change the memory of the engine."""
@@ -394,5 +397,3 @@ def _take_bundle(claim: Claim, registration: store.Registration, change: Change)
     for file in (*change.read, *change.waiting.values()):
         if file.path == claim.path and file.bundle is not None:
             registration.bundles[digest] = file.bundle.files
-
-

@@ -114,7 +114,9 @@ class Scheduler:
         )
         for skip in found.skipped:
             memory.batch.fires.append(
-                rows.skipped(memory, task, to_micros(skip.from_time), to_micros(skip.to_time), skip.reason.value)
+                rows.skipped(
+                    memory, task, to_micros(skip.from_time), to_micros(skip.to_time), skip.reason.value
+                )
             )
         task.cursor = to_micros(found.cursor)
         self._put(task, found.next)

@@ -48,7 +48,9 @@ class Backend(Protocol):
 
     def start(self) -> Frame: ...
     def start_attempts(self, orders: Sequence[Frame]) -> None: ...
-    def terminate(self, execution_id: int, attempt: int, kind: str = ..., grace: float | None = ...) -> None: ...
+    def terminate(
+        self, execution_id: int, attempt: int, kind: str = ..., grace: float | None = ...
+    ) -> None: ...
     def pause(self, execution_id: int, attempt: int) -> None: ...
     def resume(self, execution_id: int, attempt: int) -> None: ...
     def ack(self, attempts: Sequence[tuple[int, int]]) -> None: ...
@@ -76,11 +78,15 @@ class Engine:
         entries: Mapping[str, str],
         shutdown_grace: float = 30.0,
         with_bell: bool = True,
+        fires: bool = True,
     ) -> None:
+        """`backend` is made with two callbacks: one for its frames, one for its loss. Without `fires` no schedule fires."""
         self.database = database
         self._clock = clock
         self.zone = zone
         self._grace = shutdown_grace
+        self._fires = fires
+        self._committed = threading.Event()
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -202,6 +208,11 @@ class Engine:
         """Call `listener` after every commit, in the engine's thread: it must be quick and must not raise."""
         self._listeners.append(listener)
 
+    def wait_for_commit(self, seconds: float) -> None:
+        """Wait for the next commit, at most so long. For one waiter at a time."""
+        if self._committed.wait(seconds):
+            self._committed.clear()
+
     @property
     def running(self) -> bool:
         """Whether the engine's thread works."""
@@ -224,9 +235,7 @@ class Engine:
             try:
                 self.turn(work)
             except store_batch.StaleRows:
-                log.critical(
-                    "the rows are not as this engine believes; it stops", extra={"action": "fenced"}
-                )
+                log.critical("the rows are not as this engine believes; it stops", extra={"action": "fenced"})
                 self._stopping.set()
             except Exception:
                 log.exception("a turn failed", extra={"action": "turn_failed"})
@@ -257,6 +266,7 @@ class Engine:
         for reply in replies:
             reply()
         if batch:
+            self._committed.set()
             for listener in self._listeners:
                 listener()
         self._set_bell()
@@ -340,7 +350,8 @@ class Engine:
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _tick(self) -> None:
-        self.scheduler.tick()
+        if self._fires:
+            self.scheduler.tick()
         now = self._clock.monotonic()
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
@@ -352,7 +363,7 @@ class Engine:
     @property
     def next_wake(self) -> datetime | None:
         """When the engine wants to look at the clock again."""
-        wanted = self.scheduler.next_wake
+        wanted = self.scheduler.next_wake if self._fires else None
         if self._timers:
             seconds = max(0.0, self._timers[0][0] - self._clock.monotonic())
             timer = self._clock.micros() + int(seconds * 1e6) + 1

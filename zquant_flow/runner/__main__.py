@@ -75,6 +75,11 @@ def _lock(data_dir: str) -> int | None:
 def _output_dir(data_dir: str) -> str:
     path = os.path.join(data_dir, "outputs")
     os.makedirs(path, mode=0o700, exist_ok=True)
+    for name in os.listdir(path):  # of a runner that was killed
+        try:
+            os.unlink(os.path.join(path, name))
+        except OSError:
+            continue
     return path
 
 

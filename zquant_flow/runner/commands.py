@@ -65,13 +65,12 @@ class Pipe:
 class Command:
     """A command that runs."""
 
-    __slots__ = ("output", "pid", "pipe", "poll")
+    __slots__ = ("output", "pid", "pipe")
 
     def __init__(self, pid: int, pipe: Pipe, output: OutputFile) -> None:
         self.pid = pid
         self.pipe = pipe
         self.output = output
-        self.poll: Timer | None = None
 
 
 class Commands:
@@ -87,6 +86,8 @@ class Commands:
         self._strays = strays
         self._env = env
         self._output_dir = output_dir
+        self._running: dict[str, Attempt] = {}
+        self._timer: Timer | None = None
 
     def start(self, attempt: Attempt) -> None:
         order = attempt.order
@@ -106,8 +107,10 @@ class Commands:
             raise
         finally:
             os.close(writer)
-        command = attempt.handle = Command(pid, Pipe(self._loop, reader, attempt.log.write), output)
-        command.poll = self._loop.later(PROGRESS_INTERVAL, lambda: self._poll(attempt))
+        attempt.handle = Command(pid, Pipe(self._loop, reader, attempt.log.write), output)
+        self._running[os.path.basename(output.path)] = attempt
+        if self._timer is None:
+            self._timer = self._loop.later(PROGRESS_INTERVAL, self._look_for_progress)
 
     def terminate(self, attempt: Attempt) -> None:
         self._processes.signal_group(attempt.handle.pid, signal.SIGTERM)
@@ -123,22 +126,30 @@ class Commands:
         self._processes.signal_group(attempt.handle.pid, signal.SIGCONT)
         self.attempts.resumed(attempt)
 
-    def _poll(self, attempt: Attempt) -> None:
-        command: Command = attempt.handle
-        if command.output.grew():
-            progress = command.output.read()[1]
-            if progress and progress != attempt.progress:
-                self.attempts.advanced(attempt, progress)
-        command.poll = self._loop.later(PROGRESS_INTERVAL, lambda: self._poll(attempt))
+    def _look_for_progress(self) -> None:
+        """One look into the folder for all commands: few of them ever write there."""
+        for name in self._written():
+            attempt = self._running.get(name)
+            if attempt is not None and attempt.handle.output.grew():
+                progress = attempt.handle.output.read()[1]
+                if progress and progress != attempt.progress:
+                    self.attempts.advanced(attempt, progress)
+        self._timer = self._loop.later(PROGRESS_INTERVAL, self._look_for_progress) if self._running else None
+
+    def _written(self) -> list[str]:
+        try:
+            return os.listdir(self._output_dir)
+        except OSError:
+            return []
 
     def _ended(self, attempt: Attempt, code: int) -> None:
         command: Command = attempt.handle
         self._strays.attempt_ended(attempt.key, command.pid, attempt.kill_at)
-        self._loop.cancel(command.poll)
+        del self._running[os.path.basename(command.output.path)]
         command.pipe.drain()
         command.pipe.close()
-        facts = explain_exit(code)
-        if command.output.grew():
+        facts = explain_exit(code, by_us=attempt.ending is not None)
+        if command.output.exists():
             result, progress = command.output.read()
             if progress:
                 attempt.progress = progress
@@ -148,13 +159,13 @@ class Commands:
         self.attempts.finish(attempt, "success" if code == 0 else "failed", **facts)
 
 
-def explain_exit(code: int) -> Frame:
-    """The facts of an exit code, negative for a signal, as an outcome has them."""
+def explain_exit(code: int, by_us: bool = False) -> Frame:
+    """The facts of an exit code, negative for a signal, as an outcome has them. `by_us`: we had asked it to end."""
     if code >= 0:
         return {"exit_code": code, **({"code": "exit_code", "error": f"exit code {code}"} if code else {})}
     number = -code
     error = f"killed by {signal_name(number)} (signal {number})"
-    if number == signal.SIGKILL:
+    if number == signal.SIGKILL and not by_us:
         error += ", perhaps out of memory"
     return {"signal": number, "code": "signal", "error": error}
 

@@ -43,6 +43,9 @@ class OutputFile:
         self._seen = seen
         return changed
 
+    def exists(self) -> bool:
+        return os.path.lexists(self.path)
+
     def read(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The result and the progress so far."""
         return parse(self._content())

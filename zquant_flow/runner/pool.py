@@ -117,7 +117,7 @@ class Idle:
     def take(self, key: WorkerKey) -> Worker | None:
         """The one that worked last, for its memory is the warmest."""
         for worker in reversed(self._waiting):
-            if worker.key == key:
+            if worker.key == key and not worker.retired:
                 del self._waiting[worker]
                 return worker
         return None

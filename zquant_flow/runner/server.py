@@ -48,7 +48,7 @@ class Server:
 
     def close(self) -> None:
         """Leave the socket; keep what nobody acknowledged."""
-        os.unlink(os.path.join(self._data_dir, SOCKET_FILE))
+        _unlink(os.path.join(self._data_dir, SOCKET_FILE))
         self._listener.close()
         self._spool(list(self._attempts.outcomes.values()))
 

@@ -26,7 +26,7 @@ class Shared:
         env, cwd = order.get("env") or {}, order.get("cwd")
         key = (interpreter(), order.get("bundle"), order["config"].get("folder"), cwd, *sorted(env.items()))
         worker = self._workers.get(key)
-        if worker is None:
+        if worker is None or worker.retired:
             worker = self._workers[key] = Worker(
                 self._parts,
                 key,

@@ -43,6 +43,7 @@ class Crowd:
         self._threads = 0
         self._taken = 0
         self._contexts: dict[Key, Context] = {}
+        self._doomed: set[Key] = set()
         self._resumed = threading.Condition()
         self._stdout, self._stderr = sys.stdout, sys.stderr
 
@@ -64,7 +65,7 @@ class Crowd:
                     self._obey(frame)
                 continue
             self._send_outcomes()
-            more = more * 2 if taken == self._taken else 1
+            more = min(more * 2, MAX_THREADS) if taken == self._taken else 1
             if taken == self._taken:
                 self._call_in(min(more, len(self._queue)))
             taken = self._taken
@@ -89,13 +90,16 @@ class Crowd:
         """An attempt that still waits in the queue is not begun."""
         if frame["op"] != "terminate":
             return
+        key = (frame["id"], frame["attempt"])
         for order in list(self._queue):
-            if (order["id"], order["attempt"]) == (frame["id"], frame["attempt"]):
+            if (order["id"], order["attempt"]) == key:
                 try:
                     self._queue.remove(order)
                 except ValueError:
-                    return  # a thread has just taken it; the runner's grace will tell
-                self._outbox.append({"id": frame["id"], "attempt": frame["attempt"], "kind": "terminated"})
+                    break
+                self._outbox.append({"id": key[0], "attempt": key[1], "kind": "terminated"})
+                return
+        self._doomed.add(key)  # a thread has just taken it, or it has just ended
 
     def _call_in(self, number: int) -> None:
         for _ in range(number):
@@ -138,6 +142,9 @@ class Crowd:
         context = Context(order, self, AttemptLog(order["log"]))
         self._contexts[key] = context
         enter(context)
+        if self._doomed and key in self._doomed:
+            self._doomed.discard(key)
+            context.stop()
         done = self._calls.outcome(order, context)
         del self._contexts[key]
         done["id"], done["attempt"] = key
@@ -191,6 +198,9 @@ class _Routed(io.TextIOBase):
 
     def writable(self) -> bool:
         return True
+
+    def reconfigure(self, **settings: object) -> None:
+        """For tasks that set the encoding: it is UTF-8."""
 
     def fileno(self) -> int:
         return self._own.fileno()

@@ -86,7 +86,10 @@ _STATEMENTS: Mapping[str, tuple[Executable, bool]] = {
         ),
         True,
     ),
-    "waiting": (_execution_update("status", "retry_count", "waiting_for", "waiting_until", was=_ACTIVE), True),
+    "waiting": (
+        _execution_update("status", "retry_count", "waiting_for", "waiting_until", was=_ACTIVE),
+        True,
+    ),
     "paused": (_execution_update("status", "pause_requested", was=_ACTIVE), True),
     "progress": (
         _execution_update(
@@ -135,9 +138,7 @@ _STATEMENTS: Mapping[str, tuple[Executable, bool]] = {
         update(tasks)
         .where(tasks.c.id == bindparam("b_id"))
         .values(
-            _known(
-                "enabled", "paused", "idle_since", "cursor", "next_fire", "updated_by", "updated_time"
-            )
+            _known("enabled", "paused", "idle_since", "cursor", "next_fire", "updated_by", "updated_time")
         ),
         True,
     ),
@@ -161,9 +162,7 @@ _HEARTBEAT = (
     .values(heartbeat=bindparam("heartbeat"))
 )
 _LAST_ID = (
-    update(counters)
-    .where(counters.c.name == literal_column("'execution'"))
-    .values(value=bindparam("last"))
+    update(counters).where(counters.c.name == literal_column("'execution'")).values(value=bindparam("last"))
 )
 _VOID = delete(fires).where(fires.c.logical_time > bindparam("after"), fires.c.outcome != "fired")
 

@@ -71,7 +71,7 @@ class Database:
     def _create(self) -> None:
         with self.engine.begin() as connection:
             metadata.create_all(connection)
-            connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
+            connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
             connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
             connection.execute(
                 counters.insert(), [{"name": name, "value": 0} for name in ("execution", "task", "change")]

@@ -79,9 +79,7 @@ def _save_sources(connection: Connection, registration: Registration) -> None:
     _insert(connection, sources, registration.sources)
 
 
-def _save_errors(
-    connection: Connection, errors: Mapping[str, Sequence[Mapping[str, Any]]], now: int
-) -> None:
+def _save_errors(connection: Connection, errors: Mapping[str, Sequence[Mapping[str, Any]]], now: int) -> None:
     if errors:
         connection.execute(
             delete(load_errors).where(load_errors.c.path == bindparam("b_path")),

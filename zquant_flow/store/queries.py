@@ -32,7 +32,9 @@ def unfinished_trees(database: Database) -> list[list[Any]]:
     active = executions.c.status.in_(_ACTIVE) & ~executions.c.inline
     with database.read() as connection:
         roots = connection.execute(
-            select(executions).where(active, executions.c.parent_execution_id.is_(None)).order_by(executions.c.id)
+            select(executions)
+            .where(active, executions.c.parent_execution_id.is_(None))
+            .order_by(executions.c.id)
         ).all()
         return [
             [
@@ -103,7 +105,10 @@ def list_tasks(
         conditions.append(tasks.c.enabled.is_(enabled))
     if text:
         conditions.append(
-            or_(tasks.c.name.icontains(text, autoescape=True), tasks.c.description.icontains(text, autoescape=True))
+            or_(
+                tasks.c.name.icontains(text, autoescape=True),
+                tasks.c.description.icontains(text, autoescape=True),
+            )
         )
     if tag:
         import json

@@ -21,11 +21,15 @@ def begin_term(database: Database, *, now: int, engine_id: int = 1) -> tuple[int
         if before is None:
             connection.execute(insert(engines), {"id": engine_id, "epoch": 1, **facts})
             return 1, None
-        connection.execute(update(engines).where(engines.c.id == engine_id), {"epoch": before.epoch + 1, **facts})
+        connection.execute(
+            update(engines).where(engines.c.id == engine_id), {"epoch": before.epoch + 1, **facts}
+        )
         return before.epoch + 1, before.heartbeat
 
 
 def last_number(database: Database, counter: str) -> int:
     """The highest number that this counter (`execution`, `task`, `change`) has given."""
     with database.read() as connection:
-        return int(connection.execute(select(counters.c.value).where(counters.c.name == counter)).scalar_one())
+        return int(
+            connection.execute(select(counters.c.value).where(counters.c.name == counter)).scalar_one()
+        )

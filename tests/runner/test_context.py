@@ -1,0 +1,92 @@
+"""The context of an attempt, without a runner."""
+
+from __future__ import annotations
+
+import pytest
+
+from zquant_flow.executors.context import Context, Terminated, current
+
+
+class Link:
+    """Writes down what is told, and asks for what the test wants."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.requests: list[str] = []
+
+    def poll(self, context: Context) -> None:
+        if self.requests:
+            request = self.requests.pop(0)
+            context.pausing = request == "pause"
+            if request == "stop":
+                context.stop()
+
+    def wait(self, context: Context) -> None:
+        self.poll(context)
+
+    def tell(self, op: str, context: Context) -> None:
+        self.told.append(op)
+
+
+ORDER = {
+    "id": 5,
+    "attempt": 2,
+    "task": "daily",
+    "params": {"x": 1},
+    "logical_time": "2026-01-02T03:04:05+00:00",
+}
+
+
+def test_outside_an_attempt_everything_works_and_does_nothing() -> None:
+    assert list(current().track(range(3), "rows")) == [0, 1, 2]
+    current().progress(50, message="half")
+    current().checkpoint({"row": 3})
+    current().logger.info("quiet")
+    assert not current().cancelled.is_set()
+    assert current().logical_time is None
+
+
+def test_it_knows_its_attempt() -> None:
+    context = Context(ORDER)
+    assert (context.execution_id, context.attempt, context.task, context.params) == (5, 2, "daily", {"x": 1})
+    assert str(context.logical_time) == "2026-01-02 03:04:05+00:00"
+
+
+def test_progress_is_told_rarely_and_kept_always() -> None:
+    link = Link()
+    context = Context(ORDER, link)
+    for done in range(1, 101):
+        context.progress(processed=done, total=200, current_item=f"row {done}")
+    assert link.told == ["progress"]
+    assert context.values == {
+        "percent": 50.0,
+        "current_item": "row 100",
+        "processed_items": 100,
+        "total_items": 200,
+    }
+
+
+def test_a_step_of_track_is_a_point_to_pause_and_to_end() -> None:
+    link = Link()
+    context = Context(ORDER, link)
+    link.requests = ["", "pause", "resume", "", "stop"]
+    steps = context.track(range(10))
+    assert [next(steps), next(steps), next(steps)] == [0, 1, 2]
+    with pytest.raises(Terminated):
+        next(steps)
+    assert [op for op in link.told if op != "progress"] == ["paused", "resumed"]
+
+
+def test_cancelled_is_set_whether_it_was_looked_at_before_or_not() -> None:
+    early, late = Context(ORDER), Context(ORDER)
+    event = early.cancelled
+    early.stop()
+    late.stop()
+    assert event.is_set()
+    assert late.cancelled.is_set()
+
+
+def test_a_stream_without_length_is_tracked_without_percent() -> None:
+    context = Context(ORDER, Link())
+    assert list(context.track(iter("ab"), "letters")) == ["a", "b"]
+    assert context.values == {"current_item": "letters", "processed_items": 2}

@@ -1,0 +1,209 @@
+"""How does one task run in the foreground?
+
+With a live server the run is handed over and followed; without one the data folder is taken, and history is recorded as
+usual, but no schedule fires meanwhile. `--ephemeral`, and files outside of the tasks folder, use a folder that is thrown away.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from zquant_flow.cli.tree import follow
+from zquant_flow.config import Settings, load_settings
+from zquant_flow.errors import BadRequest
+
+_FINAL = frozenset({"success", "failed", "completed", "terminated", "skipped"})
+_POLL_SECONDS = 0.1
+
+
+class Runs(Protocol):
+    """Where the run happens: a server, or a scheduler of our own."""
+
+    def trigger(self, name: str, params: dict[str, Any]) -> int: ...
+    def execution(self, execution_id: int) -> dict[str, Any]: ...
+    def log(self, execution_id: int, attempt: int) -> str: ...
+    def terminate(self, execution_id: int) -> None: ...
+    def wait(self, seconds: float) -> None: ...
+    def close(self) -> None: ...
+
+
+def run(
+    target: str,
+    given: Sequence[str],
+    *,
+    tasks_dir: Path | None,
+    data_dir: Path | None,
+    ephemeral: bool,
+    threads: int | None,
+    as_json: bool,
+) -> int:
+    """Run, show, and return the exit code: 0 it succeeded, 1 it did not, 130 it was interrupted."""
+    params = _params(given)
+    settings = load_settings(tasks_dir=tasks_dir, data_dir=data_dir, thread_pool_size=threads)
+    path = Path(target)
+    is_file = path.suffix in (".yaml", ".yml", ".py") and path.is_file()
+    if is_file and not path.absolute().is_relative_to(settings.tasks_dir):
+        settings = load_settings(
+            tasks_dir=path.absolute().parent, data_dir=data_dir, thread_pool_size=threads
+        )
+        ephemeral = ephemeral or data_dir is None
+    runs, name = _open(settings, path if is_file else None, target, ephemeral)
+    try:
+        return _run(runs, name, params, as_json)
+    finally:
+        runs.close()
+
+
+def _run(runs: Runs, name: str, params: dict[str, Any], as_json: bool) -> int:
+    execution_id = runs.trigger(name, params)
+    show: Callable[[dict[str, Any]], None]
+    with follow(name, quiet=as_json) as show:
+        try:
+            execution = _until_final(runs, execution_id, show)
+        except KeyboardInterrupt:
+            runs.terminate(execution_id)
+            _until_final(runs, execution_id, show)
+            return 130
+    if as_json:
+        sys.stdout.write(json.dumps(execution, default=str, ensure_ascii=False) + "\n")
+    else:
+        _print_log(runs, execution)
+    return 0 if execution["status"] == "success" else 1
+
+
+def _until_final(runs: Runs, execution_id: int, show: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    while True:
+        execution = runs.execution(execution_id)
+        show(execution)
+        if execution["status"] in _FINAL:
+            return execution
+        runs.wait(_POLL_SECONDS)
+
+
+def _print_log(runs: Runs, execution: dict[str, Any]) -> None:
+    """What the attempt printed; of a workflow, what its failed nodes printed last."""
+    children = [
+        child for child in execution.get("children") or [] if child["status"] in ("failed", "terminated")
+    ]
+    for item in children or ([execution] if not execution.get("children") else []):
+        text = runs.log(item["id"], item["retry_count"] + 1).rstrip()
+        if text and children:
+            sys.stdout.write(f"── log of {item['node']} ──\n")
+        if text:
+            sys.stdout.write("\n".join(text.splitlines()[-40:] if children else text.splitlines()) + "\n")
+
+
+def _params(given: Sequence[str]) -> dict[str, Any]:
+    """`NAME=VALUE` pairs; a value that is JSON is taken as such, any other as text."""
+    params: dict[str, Any] = {}
+    for pair in given:
+        name, separator, value = pair.partition("=")
+        if not separator or not name:
+            raise BadRequest(f"-p {pair!r}: write NAME=VALUE")
+        try:
+            params[name] = json.loads(value)
+        except ValueError:
+            params[name] = value
+    return params
+
+
+def _open(settings: Settings, path: Path | None, target: str, ephemeral: bool) -> tuple[Runs, str]:
+    address = settings.data_dir / "server.json"
+    if not ephemeral and address.exists():
+        from zquant_flow.cli.remote import Remote
+
+        remote = Remote.find(settings)
+        if remote is not None:
+            return remote, remote.name_of(path, target)
+    local = Local(settings, ephemeral=ephemeral)
+    try:
+        return local, local.name_of(path, target)
+    except BaseException:
+        local.close()
+        raise
+
+
+class Local:
+    """A scheduler of our own, in this process, for this one run."""
+
+    def __init__(self, settings: Settings, *, ephemeral: bool) -> None:
+        from zquant_flow.engine.assembly import assemble
+
+        self._scratch = Path(tempfile.mkdtemp(prefix="zquant-flow-")) if ephemeral else None
+        if self._scratch is not None:
+            settings = settings.model_copy(update={"data_dir": self._scratch, "database_url": ""})
+        self._settings = settings
+        self._scheduler = assemble(settings, watch=False, fires=False)
+        self._scheduler.start_engine()
+
+    def name_of(self, path: Path | None, target: str) -> str:
+        """Load the file, or the folder, and find the task that is meant. Raises BadRequest."""
+        scheduler = self._scheduler
+        if path is None:
+            scheduler.folder.load_all()
+        else:
+            scheduler.folder.load_now([path.absolute().relative_to(self._settings.tasks_dir).as_posix()])
+        registry = scheduler.operations.registry
+        if path is None:
+            if target not in registry.by_name:
+                raise BadRequest(f"no task is named {target!r} in {self._settings.tasks_dir}")
+            return target
+        relative = path.absolute().relative_to(self._settings.tasks_dir).as_posix()
+        for error in registry.errors.get(relative, ()):
+            raise BadRequest(f"{path}:{error.line}:{error.column}: {error.message}")
+        return choose(path, registry.names_of.get(relative, ()), registry.by_name)
+
+    def trigger(self, name: str, params: dict[str, Any]) -> int:
+        operations = self._scheduler.operations
+        return operations.trigger(operations.registry.by_name[name].id, actor="cli", params=params)
+
+    def execution(self, execution_id: int) -> dict[str, Any]:
+        from zquant_flow.api.shapes import execution_out
+        from zquant_flow.store import queries
+
+        row = queries.execution_row(self._scheduler.database, execution_id)
+        children = queries.children_of(self._scheduler.database, row)
+        return {**execution_out(row), "children": [execution_out(child) for child in children]}
+
+    def log(self, execution_id: int, attempt: int) -> str:
+        from zquant_flow.logs import log_path, read
+
+        return read(log_path(self._settings.data_dir, execution_id, attempt), 0, 1 << 20)[0].decode(
+            errors="replace"
+        )
+
+    def terminate(self, execution_id: int) -> None:
+        self._scheduler.operations.terminate(execution_id, actor="cli")
+
+    def wait(self, seconds: float) -> None:
+        self._scheduler.engine.wait_for_commit(seconds)
+
+    def close(self) -> None:
+        self._scheduler.stop()
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def choose(path: Path, names: Sequence[str], by_name: Any) -> str:
+    """The task of a file that is meant: its only one, or its only workflow."""
+    if len(names) == 1:
+        return names[0]
+    workflows = [name for name in names if by_name[name].definition.workflow is not None]
+    if len(workflows) == 1:
+        return workflows[0]
+    if not names:
+        raise BadRequest(f"{path} defines no task")
+    shown = ", ".join(repr(name) for name in names)
+    raise BadRequest(f"{path} defines {shown}; name the one to run")
+
+
+def pause(seconds: float) -> None:
+    """Between two looks at a server."""
+    time.sleep(seconds)
