@@ -118,3 +118,9 @@ def test_commits_are_synced_to_the_disk(database: Database) -> None:
     with database.write() as connection:
         assert connection.execute(text("PRAGMA synchronous")).scalar() == 2
         assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.db").write_text("this is a text of some length, and no database at all" * 100)
+    with pytest.raises(Unavailable, match=r"a\.db can't be opened: file is not a database"):
+        Database(sqlite(tmp_path)).open()

@@ -7,7 +7,6 @@ outcome. Runs inside the worker.
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 import threading
@@ -17,14 +16,11 @@ from typing import Any
 
 from zquant_flow.executors.context import Context, Terminated
 from zquant_flow.runner.protocol import Frame
-
-RESULT_LIMIT = 4 * 1024 * 1024
-ERROR_LIMIT = 4000
+from zquant_flow.runner.results import clean, say, success
 
 _OUR_FOLDER = os.path.dirname(os.path.abspath(__file__))
 _IMPORTLIB = os.path.dirname(importlib.__file__)
 _VAR_KEYWORDS = 0x08
-_encode_result = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 
 class CallFailed(Exception):
@@ -49,9 +45,9 @@ class Calls:
     def outcome(self, order: Frame, context: Context) -> Frame:
         """Carry the order out and return kind, code, error, result, exit_code; never raises."""
         try:
-            return _success(self._call_of(order)(order, context))
+            return success(self._call_of(order)(order, context))
         except CallFailed as exc:
-            _print(f"{exc}\n")
+            say(f"{exc}\n")
             return {"kind": "failed", "code": exc.code, "error": str(exc)}
         except Terminated:
             if context.stopping:
@@ -202,54 +198,12 @@ def _awaited(value: Any) -> Any:
     return value
 
 
-def _success(value: Any) -> Frame:
-    if value is None:
-        return {"kind": "success"}
-    try:
-        text = _encode_result(value)
-    except (TypeError, ValueError, RecursionError) as exc:
-        error = f"the result is not JSON: {_find_fault(value) or exc}"
-        _print(f"{error}\n")
-        return {"kind": "failed", "code": "result_not_json", "error": error}
-    if len(text) > RESULT_LIMIT:
-        error = f"the result has {len(text)} characters as JSON, more than {RESULT_LIMIT}: store it, return where it is"
-        return {"kind": "failed", "code": "result_too_large", "error": error}
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        text = json.dumps(value, allow_nan=False)
-    return {"kind": "success", "result": text}
-
-
-def _find_fault(value: Any, path: str = "result", depth: int = 0) -> str | None:
-    """Where in a value is what JSON has no word for?"""
-    if depth > 50:
-        return f"{path} is nested too deeply"
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, str | int | float | bool | None):
-                return f"a key of {path} is of type {type(key).__name__}"
-            fault = _find_fault(item, f"{path}.{key}", depth + 1)
-            if fault:
-                return fault
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            fault = _find_fault(item, f"{path}[{index}]", depth + 1)
-            if fault:
-                return fault
-    elif isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return f"{path} is {value}"
-    elif not isinstance(value, str | int | float | bool | None):
-        return f"{path} is of type {type(value).__name__}"
-    return None
-
-
 def _exited(code: object) -> Frame:
     if code is None or code == 0:
         return {"kind": "success", "exit_code": 0}
     if isinstance(code, int):
         return {"kind": "failed", "code": "exit_code", "exit_code": code, "error": f"exit code {code}"}
-    _print(f"{code}\n")
+    say(f"{code}\n")
     return {"kind": "failed", "code": "exit_code", "exit_code": 1, "error": clean(str(code))}
 
 
@@ -257,7 +211,7 @@ def _raised(exc: BaseException) -> Frame:
     import traceback
 
     try:
-        _print("".join(traceback.format_exception(type(exc), exc, _their_frames(exc.__traceback__))))
+        say("".join(traceback.format_exception(type(exc), exc, _their_frames(exc.__traceback__))))
         error = traceback.format_exception_only(type(exc), exc)[-1].strip()
         text = str(exc)
         error = f"{type(exc).__name__}: {text}" if text else type(exc).__name__
@@ -266,7 +220,7 @@ def _raised(exc: BaseException) -> Frame:
     if isinstance(exc, ModuleNotFoundError) and exc.name:
         package = exc.name.partition(".")[0]
         error += f" (in {sys.executable}; install it there: {sys.executable} -m pip install {package})"
-        _print(f"{error}\n")
+        say(f"{error}\n")
     return {"kind": "failed", "code": "exception", "error": clean(error)}
 
 
@@ -279,19 +233,3 @@ def _their_frames(trace: TracebackType | None) -> TracebackType | None:
             return trace
         trace = trace.tb_next
     return first
-
-
-def _print(text: str) -> None:
-    try:
-        sys.stderr.write(text)
-        sys.stderr.flush()
-    except Exception:
-        return
-
-
-def clean(text: str) -> str:
-    """A text that every database takes: no NUL, no lone surrogates, not too long."""
-    text = text.replace("\0", "\\0")
-    if len(text) > ERROR_LIMIT:
-        text = text[:ERROR_LIMIT] + " ..."
-    return text.encode("utf-8", "backslashreplace").decode()

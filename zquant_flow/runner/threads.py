@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections import deque
 from contextvars import Context as Variables
 from typing import Any
@@ -23,7 +24,7 @@ from zquant_flow.logs import AttemptLog
 from zquant_flow.runner.calls import Calls
 from zquant_flow.runner.protocol import Decoder, Frame, Key, encode
 
-TICK_MS = 1
+TICK_SECONDS = 0.001
 BATCH = 16
 """So many outcomes are sent without waiting for the queue to be empty."""
 
@@ -35,6 +36,7 @@ class Crowd:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._decoder = Decoder()
         self._calls = Calls()
         self._queue: deque[Frame] = deque()
         self._outbox: deque[Frame] = deque()
@@ -42,33 +44,43 @@ class Crowd:
         self._idle: deque[threading.Lock] = deque()
         self._threads = 0
         self._taken = 0
+        self._taken_before = 0
+        self._more = 1
+        self._next_look = 0.0
         self._contexts: dict[Key, Context] = {}
         self._doomed: set[Key] = set()
         self._resumed = threading.Condition()
-        self._stdout, self._stderr = sys.stdout, sys.stderr
 
     def serve(self) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.register_at_fork(after_in_child=lambda: os.close(self._sock.fileno()))
         _route_output()
-        decoder = Decoder()
         poll = select.poll()
         poll.register(self._sock.fileno(), select.POLLIN)
-        taken, more = 0, 1
         while True:
             waiting = self._queue or self._outbox
-            if poll.poll(TICK_MS if waiting else None):
-                data = self._sock.recv(1 << 18)
-                if not data:
-                    os._exit(0)  # retired, or the runner is gone
-                for frame in decoder.feed(data):
-                    self._obey(frame)
-                continue
-            self._send_outcomes()
-            more = min(more * 2, MAX_THREADS) if taken == self._taken else 1
-            if taken == self._taken:
-                self._call_in(min(more, len(self._queue)))
-            taken = self._taken
+            if poll.poll(TICK_SECONDS * 1000 if waiting else None):
+                self._receive()
+            if waiting and time.monotonic() >= self._next_look:
+                self._look()
+
+    def _receive(self) -> None:
+        data = self._sock.recv(1 << 18)
+        if not data:
+            os._exit(0)  # retired, or the runner is gone
+        for frame in self._decoder.feed(data):
+            self._obey(frame)
+
+    def _look(self) -> None:
+        """Send what nobody has sent; when no order was taken since the last look, call in more threads."""
+        self._next_look = time.monotonic() + TICK_SECONDS
+        self._send_outcomes()
+        if self._taken != self._taken_before:
+            self._taken_before = self._taken
+            self._more = 1
+            return
+        self._call_in(min(self._more, len(self._queue)))
+        self._more = min(self._more * 2, MAX_THREADS)
 
     def _obey(self, frame: Frame) -> None:
         if frame["op"] == "run":

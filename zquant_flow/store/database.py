@@ -8,9 +8,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import DBAPIError
 
 from zquant_flow.errors import Unavailable
 from zquant_flow.store.tables import counters, metadata
@@ -33,9 +35,16 @@ class Database:
         self.is_sqlite = self.engine.dialect.name == "sqlite"
 
     def open(self) -> None:
-        """Make or migrate the schema. Raises Unavailable for a database that is newer than this program."""
-        with self.engine.connect() as connection:
-            version = _schema_version(connection)
+        """Make or migrate the schema. Raises Unavailable for one that can't be opened, or is newer than this program."""
+        file = self.engine.url.database if self.is_sqlite else None
+        if file:
+            Path(file).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            with self.engine.connect() as connection:
+                version = _schema_version(connection)
+        except DBAPIError as exc:
+            shown = self.engine.url.render_as_string(hide_password=True)
+            raise Unavailable(f"the database {shown} can't be opened: {exc.orig}") from exc
         if version == HEAD:
             return
         if version is None:
@@ -112,10 +121,8 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _schema_version(connection: Connection) -> str | None:
-    try:
-        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    except Exception as exc:
-        if "alembic_version" in str(exc):
-            return None
-        raise Unavailable(f"the database can't be read: {exc}") from exc
+    """The migration that made the schema; None for a database that has no tables yet."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     return None if found is None else str(found)
