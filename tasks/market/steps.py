@@ -12,6 +12,7 @@ from warehouse import open_warehouse, replace, symbols
 from zquant_flow import current
 
 SESSIONS_A_YEAR = 244
+PRICES = ("open", "high", "low", "close")
 DATA = Path("data")  # a task runs in the folder of its file
 
 
@@ -44,9 +45,7 @@ def load_daily_bars(output: str, start: str, end: str):
         sessions = {day for (day,) in database.execute("SELECT day FROM sessions")}
         listed = set(symbols(database))
         bars = [
-            (line["symbol"], line["day"])
-            + tuple(float(line[key]) for key in ("open", "high", "low", "close"))
-            + (int(line["volume"]),)
+            (line["symbol"], line["day"], *(float(line[key]) for key in PRICES), int(line["volume"]))
             for line in current().track(lines, "bars")
             if line["day"] in sessions and line["symbol"] in listed
         ]

@@ -21,7 +21,10 @@ def test_a_yaml_file_becomes_definitions_with_their_places(load, tasks_dir):
     text = "# two\n" + GOOD.format(name="one") + "---\n" + GOOD.format(name="two")
     file = load({"sub/two.yaml": text})
     assert (file.path, file.kind, file.errors, file.bundle) == ("sub/two.yaml", "tasks", (), None)
-    assert [(made.task.name, made.line, made.document) for made in file.definitions] == [("one", 2, 0), ("two", 6, 1)]
+    assert [(made.task.name, made.line, made.document) for made in file.definitions] == [
+        ("one", 2, 0),
+        ("two", 6, 1),
+    ]
     assert file.digest == hashlib.sha256(text.encode()).hexdigest()
     state = (tasks_dir / "sub/two.yaml").stat()
     assert (file.size, file.mtime_ns) == (state.st_size, state.st_mtime_ns)
@@ -37,7 +40,9 @@ def test_the_zone_of_the_installation_reads_instants(load):
 
 
 def test_one_error_keeps_the_whole_file_out_and_has_line_and_column(load):
-    file = load({"half.yaml": GOOD.format(name="good") + "---\nname: bad\ncrom: x\ntimeout: 5 eons\ncommand: x\n"})
+    file = load(
+        {"half.yaml": GOOD.format(name="good") + "---\nname: bad\ncrom: x\ntimeout: 5 eons\ncommand: x\n"}
+    )
     assert file.definitions == ()
     assert [(error.line, error.column, error.field, error.code) for error in file.errors] == [
         (6, 1, "crom", "unknown_key"),
@@ -86,7 +91,10 @@ def test_files_that_can_not_be_read_are_skipped_with_the_reason(loader, tasks_di
     (tasks_dir / "folder.yaml").mkdir()
     (tasks_dir / "large.yaml").write_bytes(b"a" * 10_000_001)
     (tasks_dir / "notes.txt").write_text("x")
-    found = {file.path: file for file in loader.load(["fifo.yaml", "folder.yaml", "large.yaml", "gone.yaml", "notes.txt"])}
+    found = {
+        file.path: file
+        for file in loader.load(["fifo.yaml", "folder.yaml", "large.yaml", "gone.yaml", "notes.txt"])
+    }
     assert {file.kind for file in found.values()} == {"skipped"}
     assert found["fifo.yaml"].errors[0].message == "not a regular file"
     assert "10,000,000" in found["large.yaml"].errors[0].message
@@ -113,7 +121,8 @@ def test_bombs_do_not_reach_the_files_beside_them(tmp_path):
     bombs = {
         "deep.yaml": b"[" * 5_000_000,
         "wide.yaml": b"[" + b"a," * 4_000_000 + b"]",
-        "laughs.yaml": b"a0: &a0 [x]\n" + b"".join(b"a%d: &a%d [%s]\n" % (n, n, b",".join([b"*a%d" % (n - 1)] * 9)) for n in range(1, 10)),
+        "laughs.yaml": b"a0: &a0 [x]\n"
+        + b"".join(b"a%d: &a%d [%s]\n" % (n, n, b",".join([b"*a%d" % (n - 1)] * 9)) for n in range(1, 10)),
         "keys.yaml": b"".join(b"k%d: 1\n" % number for number in range(300_000)),
         "scalar.yaml": b"name: " + b"x" * 9_000_000,
         "quoted.yaml": b'name: "' + b"\\x41" * 2_000_000 + b'"',
@@ -142,7 +151,9 @@ def test_bombs_do_not_reach_the_files_beside_them(tmp_path):
 
 
 def test_a_process_that_dies_is_replaced_and_only_its_file_has_the_error(load, loader, tasks_dir):
-    (tasks_dir / "killer.py").write_text("import zquant_flow, os, signal\nos.kill(os.getppid(), signal.SIGKILL)\n")
+    (tasks_dir / "killer.py").write_text(
+        "import zquant_flow, os, signal\nos.kill(os.getppid(), signal.SIGKILL)\n"
+    )
     files = list(loader.load(["many0.yaml", "killer.py", "many1.yaml"]))
     assert [(file.path, [error.code for error in file.errors]) for file in files] == [
         ("many0.yaml", []),
@@ -153,7 +164,9 @@ def test_a_process_that_dies_is_replaced_and_only_its_file_has_the_error(load, l
 
 
 def test_a_process_that_hangs_is_replaced(tmp_path):
-    (tmp_path / "stopper.py").write_text("import zquant_flow, os, signal\nos.kill(os.getppid(), signal.SIGSTOP)\n")
+    (tmp_path / "stopper.py").write_text(
+        "import zquant_flow, os, signal\nos.kill(os.getppid(), signal.SIGSTOP)\n"
+    )
     (tmp_path / "good.yaml").write_text(GOOD.format(name="good"))
     loader = Loader(tmp_path, yaml_timeout=0.5, python_timeout=0.2)
     try:

@@ -30,7 +30,10 @@ def test_a_python_file_defines_tasks_and_workflows(load):
         }
     )
     assert file.errors == ()
-    assert [(made.task.name, made.line, made.document) for made in file.definitions] == [("daily", 3, 0), ("nightly", 8, 1)]
+    assert [(made.task.name, made.line, made.document) for made in file.definitions] == [
+        ("daily", 3, 0),
+        ("nightly", 8, 1),
+    ]
     daily, nightly = (made.task for made in file.definitions)
     assert daily.task_type is TaskType.COMMON
     assert daily.description == "Sync."
@@ -56,7 +59,12 @@ def test_the_bundle_tells_versions_apart_by_content_only(load):
 def test_files_that_do_not_import_us_are_never_run(load, tmp_path):
     canary = tmp_path / "canary"
     touch = f"open({str(canary)!r}, 'w').close()\n"
-    for text in (touch, "# zquant_flow\n" + touch, "text = 'import zquant_flow'\n" + touch, "this is = no python\n"):
+    for text in (
+        touch,
+        "# zquant_flow\n" + touch,
+        "text = 'import zquant_flow'\n" + touch,
+        "this is = no python\n",
+    ):
         file = load({"script.py": text})
         assert (file.kind, file.errors, file.definitions) == ("helper", (), ())
     assert not canary.exists()
@@ -68,7 +76,9 @@ def test_nothing_is_written_into_the_tasks_folder(load, tasks_dir):
 
 
 def test_faults_of_decorators_stand_at_their_function(load):
-    file = load({"wrong.py": IMPORT + "\n@task(crom='x')\ndef a(): ...\n\n@task(cron='99 * * * *')\ndef b(): ...\n"})
+    file = load(
+        {"wrong.py": IMPORT + "\n@task(crom='x')\ndef a(): ...\n\n@task(cron='99 * * * *')\ndef b(): ...\n"}
+    )
     assert [(error.line, error.field, error.code) for error in file.errors] == [
         (3, "crom", "unknown_key"),
         (6, "cron", "invalid_schedule"),
@@ -78,12 +88,18 @@ def test_faults_of_decorators_stand_at_their_function(load):
 def test_a_scheduled_task_needs_defaults(load):
     error = only_error(load({"needs.py": IMPORT + "@task(interval=5)\ndef a(symbol): ...\n"}))
     assert (error.code, error.line) == ("missing_default", 2)
-    assert load({"gets.py": IMPORT + "@task(interval=5, params={'symbol': 1})\ndef b(symbol): ...\n"}).definitions
-    assert load({"asks.py": IMPORT + "@task\ndef c(symbol): ...\n@workflow\ndef d(x):\n    c(x)\n"}).errors == ()
+    assert load(
+        {"gets.py": IMPORT + "@task(interval=5, params={'symbol': 1})\ndef b(symbol): ...\n"}
+    ).definitions
+    assert (
+        load({"asks.py": IMPORT + "@task\ndef c(symbol): ...\n@workflow\ndef d(x):\n    c(x)\n"}).errors == ()
+    )
 
 
 def test_a_workflow_body_that_computes_is_named_at_its_line(load):
-    error = only_error(load({"body.py": IMPORT + "@task\ndef a(): ...\n@workflow\ndef w():\n    if a():\n        pass\n"}))
+    error = only_error(
+        load({"body.py": IMPORT + "@task\ndef a(): ...\n@workflow\ndef w():\n    if a():\n        pass\n"})
+    )
     assert (error.line, error.code) == (6, "python_failed")
     assert "`when`" in error.message
 
@@ -118,17 +134,37 @@ def test_a_file_that_would_hide_a_library_is_refused(load, name):
 
 
 HOSTILE = {
-    "loop": ("import zquant_flow\nwhile True:\n    pass\n", "python_timeout", (2, 3), "did not end within 1.5 s"),
+    "loop": (
+        "import zquant_flow\nwhile True:\n    pass\n",
+        "python_timeout",
+        (2, 3),
+        "did not end within 1.5 s",
+    ),
     "sleep": ("import zquant_flow, time\n\ntime.sleep(1000)\n", "python_timeout", (3,), "did not end"),
-    "gil": ("import zquant_flow, re\nre.match(r'(a+)+$', 'a' * 40 + 'b')\n", "python_timeout", (2,), "did not end"),
+    "gil": (
+        "import zquant_flow, re\nre.match(r'(a+)+$', 'a' * 40 + 'b')\n",
+        "python_timeout",
+        (2,),
+        "did not end",
+    ),
     "exit": ("import zquant_flow, sys\n\nsys.exit(3)\n", "python_failed", (3,), "sys.exit(3)"),
     "hard_exit": ("import zquant_flow, os\n\n\nos._exit(4)\n", "python_crashed", (4,), "exit code 4"),
     "segfault": ("import zquant_flow, ctypes\n\nctypes.string_at(0)\n", "python_crashed", (3,), "SIGSEGV"),
     "abort": ("import zquant_flow, os\nos.abort()\n", "python_crashed", (2,), "SIGABRT"),
     "kills_itself": ("import zquant_flow, os\nos.kill(os.getpid(), 9)\n", "python_crashed", (1,), "SIGKILL"),
-    "flood": ("import zquant_flow\nwhile True:\n    print('x' * 10_000)\n", "python_timeout", (2, 3), "last output: 'xxx"),
+    "flood": (
+        "import zquant_flow\nwhile True:\n    print('x' * 10_000)\n",
+        "python_timeout",
+        (2, 3),
+        "last output: 'xxx",
+    ),
     "raises": ("import zquant_flow\nraise ValueError('no')\n", "python_failed", (2,), "ValueError: no"),
-    "interrupts": ("import zquant_flow\nraise KeyboardInterrupt\n", "python_failed", (2,), "KeyboardInterrupt"),
+    "interrupts": (
+        "import zquant_flow\nraise KeyboardInterrupt\n",
+        "python_failed",
+        (2,),
+        "KeyboardInterrupt",
+    ),
     "recursion": ("import zquant_flow\ndef f():\n    f()\nf()\n", "python_failed", (3,), "RecursionError"),
     "memory": ("import zquant_flow\nx = [0] * 10**10\n", "python_failed", (2,), "MemoryError"),
     "syntax": ("import zquant_flow\nx = = 1\n", "python_syntax", (2,), "invalid syntax"),
@@ -166,7 +202,9 @@ def test_what_a_good_file_leaves_behind_is_gone_and_does_no_harm(load, name):
     file = load({f"leaves_{name}.py": IMPORT + PERSISTENT[name] + "@task\ndef fine(): ...\n"})
     assert file.errors == ()
     assert [made.task.name for made in file.definitions] == ["fine"]
-    assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and b"sleep\x004321" in _command_line(pid)]
+    assert not [
+        pid for pid in os.listdir("/proc") if pid.isdigit() and b"sleep\x004321" in _command_line(pid)
+    ]
 
 
 def _command_line(pid):

@@ -240,6 +240,13 @@ def test_a_task_does_not_leave_its_handlers_and_streams_to_the_next(python: Pyth
     assert python.client.wait(number)["seconds"] < 10
 
 
+def test_a_task_may_close_its_stdout(python: Python) -> None:
+    (python.bundle / "closer.py").write_text("import sys\ndef close(): sys.stdout.close()\n")
+    for _ in range(2):
+        outcome = python.run("-", config={"module": "closer", "function": "close", "folder": ""})
+        assert outcome["kind"] == "success"
+
+
 def test_another_interpreter_gets_zquant_flow_and_keeps_its_own_packages(
     tmp_path: Path, bundle: Path
 ) -> None:
@@ -299,6 +306,14 @@ def test_a_shared_worker_that_crashes_fails_what_was_in_it(python: Python) -> No
     outcome = python.run("crash", isolation="thread")
     assert (outcome["kind"], outcome["code"]) == ("failed", "worker_died")
     assert python.client.wait(other)["code"] == "worker_died"
+
+
+@pytest.mark.parametrize("isolation", ["process", "thread"])
+def test_the_folder_is_the_orders_or_the_attempt_fails(
+    python: Python, tmp_path: Path, isolation: str
+) -> None:
+    assert value(python.run("whoami", isolation=isolation, cwd=str(tmp_path)))["cwd"] == str(tmp_path)
+    assert python.run("whoami", isolation=isolation, cwd="/no/such")["code"] == "working_dir_missing"
 
 
 def test_tasks_with_other_environments_do_not_share_a_worker(python: Python) -> None:

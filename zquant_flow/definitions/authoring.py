@@ -8,16 +8,19 @@ that a YAML file has, with `raw_definitions`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+
+from zquant_flow.definitions.authoring_body import AuthoringError, Body, NodeRef, ParamRef, Raw
+
+__all__ = ["AuthoringError", "NodeRef", "TaskFunction", "WorkflowFunction", "task", "workflow"]
 
 if TYPE_CHECKING:
     from zquant_flow.definitions.authoring_keys import TaskKeys, Unpack, WorkflowKeys
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Raw = dict[str, Any]
 
 _NODE_KEYS = frozenset(
     {
@@ -37,16 +40,8 @@ _NODE_KEYS = frozenset(
     }
 )
 _SCHEDULES = ("cron", "interval", "run_at", "schedules")
-_building: ContextVar[_Body | None] = ContextVar("zquant_flow_workflow_body", default=None)
+_building: ContextVar[Body | None] = ContextVar("zquant_flow_workflow_body", default=None)
 _written: list[TaskFunction[..., Any] | WorkflowFunction[..., Any]] = []
-
-
-class AuthoringError(TypeError):
-    """A workflow body that does what only a running task can do; `line` where no traceback leads to the user's."""
-
-    def __init__(self, message: str, line: int | None = None) -> None:
-        super().__init__(message)
-        self.line = line
 
 
 class TaskFunction(Generic[P, R]):
@@ -98,7 +93,7 @@ class WorkflowFunction(Generic[P, R]):
 
     def nodes(self) -> list[Raw]:
         """The nodes that the body makes, in the order of its calls."""
-        body = _Body(self)
+        body = Body(self)
         function: Callable[..., Any] = self.__wrapped_task__
         token = _building.set(body)
         try:
@@ -140,149 +135,6 @@ def _checked(kind: Any, function: Any, keys: Raw) -> Any:
     if isinstance(function, (TaskFunction, WorkflowFunction)) or not hasattr(function, "__code__"):
         raise AuthoringError(f"@task and @workflow stand on a function, not on {function!r:.80}")
     return kind(function, keys)
-
-
-class _Unready:
-    """A value that does not exist yet while a workflow body is read."""
-
-    def _refuse(self, doing: str, instead: str) -> NoReturn:
-        raise AuthoringError(
-            f"{self!r} has no value yet: a workflow body only builds the graph, so no {doing} here; {instead}"
-        )
-
-    def __bool__(self) -> bool:
-        self._refuse("`if`, `and` or `not` of it", "use `when` on the node, or decide inside a task")
-
-    def __iter__(self) -> Iterator[Any]:
-        self._refuse("`for` over it", "use `for_each` on the node, or loop inside a task")
-
-    def __len__(self) -> int:
-        self._refuse("len()", "use `for_each` on the node, or measure inside a task")
-
-    def __format__(self, spec: str) -> str:
-        self._refuse("formatting into text", "pass it as an argument, and make the text inside a task")
-
-    def __str__(self) -> str:
-        self._refuse("str()", "pass it as an argument, and make the text inside a task")
-
-    def _compute(self, *_: Any) -> NoReturn:
-        self._refuse(
-            "calculating or comparing",
-            "pass it as an argument to a task that does (see also `when`, `for_each`)",
-        )
-
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _compute
-    __floordiv__ = __mod__ = __pow__ = __neg__ = __and__ = __or__ = __invert__ = _compute
-    __lt__ = __le__ = __gt__ = __ge__ = _compute
-    __int__ = __float__ = __index__ = __contains__ = _compute
-
-
-class ResultRef(_Unready):
-    """The result of a node, or with `[...]` a part of it."""
-
-    def __init__(self, node: NodeRef, words: tuple[str | int, ...] = ()) -> None:
-        self._node, self._words = node, words
-
-    def __getitem__(self, word: str | int) -> ResultRef:
-        return ResultRef(self._node, (*self._words, word))
-
-    def __repr__(self) -> str:
-        return f"the result of node {self._node.name!r}"
-
-
-class ParamRef(_Unready):
-    """A parameter of the workflow, or with `[...]` a part of it."""
-
-    def __init__(self, name: str, words: tuple[str | int, ...] = ()) -> None:
-        self._name, self._words = name, words
-
-    def __getitem__(self, word: str | int) -> ParamRef:
-        return ParamRef(self._name, (*self._words, word))
-
-    def __repr__(self) -> str:
-        return f"the workflow's param {self._name!r}"
-
-
-class NodeRef(_Unready):
-    """What a task's call in a workflow body returns: the node it has become."""
-
-    def __init__(self, body: _Body, name: str, raw: Raw, arguments: Raw) -> None:
-        self._body, self._raw, self._arguments = body, raw, arguments
-        self._after: list[NodeRef] = []
-        self.name = name
-
-    @property
-    def result(self) -> ResultRef:
-        """What the node will return, for other nodes' arguments: `days.result["rows"]`."""
-        return ResultRef(self)
-
-    def after(self, *nodes: NodeRef) -> NodeRef:
-        """Starts only after these nodes."""
-        for node in nodes:
-            if not isinstance(node, NodeRef):
-                raise AuthoringError(
-                    f"after() takes what the calls of tasks return, not {type(node).__name__}"
-                )
-            self._after.append(node)
-        return self
-
-    def named(self, name: str) -> NodeRef:
-        """Gives the node a name of its own; advised in loops, since a resume matches nodes by name."""
-        self.name = name
-        return self
-
-    def __getitem__(self, word: Any) -> NoReturn:
-        raise AuthoringError(f"{self!r} is a node: take a part of its result with .result[{word!r}]")
-
-    def __repr__(self) -> str:
-        return f"node {self.name!r}"
-
-
-class _Body:
-    """The nodes that one run of a workflow body has made so far."""
-
-    def __init__(self, owner: WorkflowFunction[..., Any]) -> None:
-        self.workflow = owner
-        self._made: list[NodeRef] = []
-        self._calls: dict[str, int] = {}
-
-    def add(self, name: str, raw: Raw, arguments: Raw) -> NodeRef:
-        count = self._calls[name] = self._calls.get(name, 0) + 1
-        node = NodeRef(self, name if count == 1 else f"{name}-{count}", raw, arguments)
-        self._made.append(node)
-        return node
-
-    def nodes(self) -> list[Raw]:
-        """Written down last, as `.named` may come after a use."""
-        return [self._node(node) for node in self._made]
-
-    def _node(self, node: NodeRef) -> Raw:
-        waits_for = list(node._after)
-        params = {name: self._value(value, waits_for) for name, value in node._arguments.items()}
-        for other in waits_for:
-            if other._body is not self:
-                raise AuthoringError(f"{node!r} uses {other!r}, which belongs to another workflow")
-        raw: Raw = {"name": node.name, **node._raw}
-        if params:
-            raw["params"] = params
-        if waits_for:
-            raw["dependencies"] = list(dict.fromkeys(other.name for other in waits_for))
-        return raw
-
-    def _value(self, value: Any, waits_for: list[NodeRef]) -> Any:
-        """An argument with references in place of what has no value yet; their nodes are waited for."""
-        if isinstance(value, NodeRef):
-            value = value.result
-        if isinstance(value, ResultRef):
-            waits_for.append(value._node)
-            return {"$ref": ["nodes", value._node.name, "result", *value._words]}
-        if isinstance(value, ParamRef):
-            return {"$ref": ["params", value._name, *value._words]}
-        if isinstance(value, dict):
-            return {key: self._value(item, waits_for) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [self._value(item, waits_for) for item in value]
-        return value
 
 
 def written() -> Sequence[TaskFunction[..., Any] | WorkflowFunction[..., Any]]:

@@ -89,20 +89,22 @@ class Folder:
             self._moving[path] = (stat, now)
 
     def gone(self, path: str, now: float) -> None:
-        """Deleted or moved away. Believed after a moment: editors and git take a file away to put it back."""
+        """Deleted or moved away. Believed after a moment: editors and git take a file away to put it back.
+
+        Told even of a file that was never told: the listener may know it from elsewhere.
+        """
         self._writing.discard(path)
         self._moving.pop(path, None)
         self._ready.discard(path)
-        if path in self.known:
+        if is_task_path(path):
             self._leaving[path] = now + self.removal_grace
 
     def folder_gone(self, path: str, now: float) -> None:
         """A folder was deleted or moved away with all that is known below it."""
         prefix = path + "/"
-        for name in [name for name in self.known if name.startswith(prefix)]:
+        inside = {*self.known, *self._moving, *self._ready, *self._writing}
+        for name in [name for name in inside if name.startswith(prefix)]:
             self.gone(name, now)
-        for names in (self._ready, self._writing):
-            names.difference_update([name for name in names if name.startswith(prefix)])
 
     # What a scan finds
 
@@ -175,7 +177,8 @@ class Folder:
         if self._suspicion is None:
             for path in [path for path, until in self._leaving.items() if until <= now]:
                 del self._leaving[path]
-                if look(path) is None and self.known.pop(path, self) is not self:
+                if look(path) is None:
+                    self.known.pop(path, None)
                     removed.add(path)
         return changed, removed
 

@@ -166,11 +166,15 @@ def _collect(
         line, message = _explained(exc, root, path)
         found.errors.append((line, 1, "", PYTHON_FAILED, message))
         return
-    if not made and not found.errors:
-        return
+    lines: dict[str, int] = {}
     for position, (maker, raw) in enumerate(made):
         function = maker.__wrapped_task__
         line = function.__code__.co_firstlineno
+        first = lines.setdefault(maker.name, line)
+        if first != line:
+            message = f"two tasks of this file are named {maker.name!r}, this and the one at line {first}: rename one"
+            found.errors.append((line, 1, "name", "duplicate_name", message))
+            continue
         try:
             parsed = parse_definition(
                 raw,

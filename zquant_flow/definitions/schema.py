@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import ValidationError
-
 from zquant_flow.core.model import Action, Overlap, Schedule, TaskDef, TaskType, Workflow
 from zquant_flow.core.references import references
 from zquant_flow.definitions.actions import Executors, build_action
@@ -21,9 +19,9 @@ from zquant_flow.definitions.clothes import Dressed, undress
 from zquant_flow.definitions.faults import DefinitionErrors, FieldError, Path
 from zquant_flow.definitions.forms import WORKFLOW_KEYS, TaskForm
 from zquant_flow.definitions.json_values import is_plain, to_plain
-from zquant_flow.definitions.messages import explain
 from zquant_flow.definitions.nodes import TaskNames, build_workflow
 from zquant_flow.definitions.schedules import SCHEDULE_WORDS, build_schedule
+from zquant_flow.definitions.shape import json_schema, validated
 
 __all__ = ["DefinitionErrors", "FieldError", "ParsedDefinition", "json_schema", "parse_definition"]
 
@@ -70,7 +68,7 @@ def parse_definition(
         words.setdefault("max_retries", REST_MAX_RETRIES)
     else:
         errors += _empty_words(plain)
-    form = _validated(dressed, errors)
+    form = validated(dressed, errors)
     if form is None:
         raise DefinitionErrors(_unique(errors))
     shaped = len(errors)
@@ -82,59 +80,6 @@ def parse_definition(
     if errors:
         raise DefinitionErrors(_unique(errors[:shaped] + errors[shaped:]))
     return parsed
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of the file form, for editors."""
-    schema = TaskForm.model_json_schema()
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["title"] = "zquant-flow task or workflow"
-    return _without_nulls(schema)  # type: ignore[no-any-return]
-
-
-def _validated(dressed: Dressed, errors: list[FieldError]) -> TaskForm | None:
-    """The form; after faults of shape, the form of what remains without the faulty parts, so that meaning is checked too."""
-    words = dressed.words
-    for _ in range(5):
-        try:
-            return TaskForm.model_validate(words)
-        except ValidationError as exc:
-            errors += explain(exc, dressed)
-            words = _pruned(
-                words, [error["loc"] for error in exc.errors(include_url=False, include_input=False)]
-            )
-    return None
-
-
-def _pruned(words: dict[str, Any], paths: Iterable[Path]) -> dict[str, Any]:
-    """A copy without the parts at `paths`; what is needed gets a stand-in, and nodes keep their places."""
-    out = dict(words)
-    for path in paths:
-        if path == ("name",):
-            out["name"] = "?"
-        elif len(path) == 1 or path[0] != "tasks":
-            out.pop(str(path[0]), None)
-        elif "tasks" in out:
-            out["tasks"] = [
-                _pruned_node(node, path) if index == path[1] else node
-                for index, node in enumerate(out["tasks"])
-            ]
-    return out
-
-
-def _pruned_node(node: Any, path: Path) -> dict[str, Any]:
-    stand_in = {"name": f"?{path[1]}", "command": "true"}
-    if len(path) == 2 or not isinstance(node, Mapping):
-        return stand_in
-    out = {key: value for key, value in node.items() if key != path[2]}
-    if path[2] in stand_in:
-        out[path[2]] = stand_in[path[2]]
-    elif path[2] in ("task", "task_id", "python", "executor") and not out.keys() & _RUNS:
-        out["command"] = "true"
-    return out
-
-
-_RUNS = frozenset({"command", "python", "executor", "task", "task_id"})
 
 
 class _Builder:
@@ -301,28 +246,3 @@ def _machine_zone() -> ZoneInfo:
         return tzlocal.get_localzone()
     except (OSError, ValueError):
         return ZoneInfo("UTC")
-
-
-def _without_nulls(schema: Any) -> Any:
-    """pydantic's `X | null` for what may be absent is, in a file, only X."""
-    if isinstance(schema, list):
-        return [_without_nulls(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    out = {
-        key: _without_nulls(value)
-        for key, value in schema.items()
-        if not (key == "default" and value is None)
-    }
-    options = out.get("anyOf")
-    if isinstance(options, list):
-        rest = [option for option in options if option != {"type": "null"}]
-        if len(rest) == 1:
-            del out["anyOf"]
-            out = {
-                **rest[0],
-                **{key: value for key, value in out.items() if key != "title" or "title" not in rest[0]},
-            }
-        else:
-            out["anyOf"] = rest
-    return out

@@ -208,6 +208,10 @@ class Engine:
         """Call `listener` after every commit, in the engine's thread: it must be quick and must not raise."""
         self._listeners.append(listener)
 
+    def forget(self, listener: Callable[[], None]) -> None:
+        """Stop calling that listener."""
+        self._listeners.remove(listener)
+
     def wait_for_commit(self, seconds: float) -> None:
         """Wait for the next commit, at most so long. For one waiter at a time."""
         if self._committed.wait(seconds):

@@ -85,6 +85,11 @@ class Calls:
         sys.path[:0] = self._folders
 
 
+def folder_missing(folder: str, exc: OSError) -> Frame:
+    error = f"the working directory {folder} can't be entered: {exc.strerror}"
+    return {"kind": "failed", "code": "working_dir_missing", "error": error}
+
+
 def _executor(entry: str) -> Call:
     module_name, _, name = entry.partition(":")
     kind = getattr(importlib.import_module(module_name), name)

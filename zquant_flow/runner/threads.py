@@ -21,7 +21,7 @@ from typing import Any
 
 from zquant_flow.executors.context import Context, active, enter
 from zquant_flow.logs import AttemptLog
-from zquant_flow.runner.calls import Calls
+from zquant_flow.runner.calls import Calls, folder_missing
 from zquant_flow.runner.protocol import Decoder, Frame, Key, encode
 
 TICK_SECONDS = 0.001
@@ -45,9 +45,11 @@ class Crowd:
         self._threads = 0
         self._taken = 0
         self._taken_before = 0
-        self._more = 1
+        self._called = 0
         self._next_look = 0.0
         self._contexts: dict[Key, Context] = {}
+        self._folder: str | None = None
+        self._fault: Frame | None = None
         self._doomed: set[Key] = set()
         self._resumed = threading.Condition()
 
@@ -72,18 +74,23 @@ class Crowd:
             self._obey(frame)
 
     def _look(self) -> None:
-        """Send what nobody has sent; when no order was taken since the last look, call in more threads."""
+        """Send what nobody has sent; when the queue stands still, call in more threads.
+
+        It stands still when nothing was taken since the last look but what the threads called in then took at once.
+        """
         self._next_look = time.monotonic() + TICK_SECONDS
         self._send_outcomes()
-        if self._taken != self._taken_before:
-            self._taken_before = self._taken
-            self._more = 1
+        taken, self._taken_before = self._taken - self._taken_before, self._taken
+        if taken > self._called:
+            self._called = 0
             return
-        self._call_in(min(self._more, len(self._queue)))
-        self._more = min(self._more * 2, MAX_THREADS)
+        self._called = min(max(1, 2 * self._called), len(self._queue))
+        self._call_in(self._called)
 
     def _obey(self, frame: Frame) -> None:
         if frame["op"] == "run":
+            if self._folder is None:
+                self._settle(frame["items"][0].get("cwd") or "/")
             self._queue.extend(frame["items"])
             if len(self._idle) == self._threads:
                 self._call_in(1)
@@ -97,6 +104,14 @@ class Crowd:
                 context.stop()
             context.pausing = frame["op"] == "pause"
             self._resumed.notify_all()
+
+    def _settle(self, folder: str) -> None:
+        """All attempts of this worker have the same folder: go there once."""
+        self._folder = folder
+        try:
+            os.chdir(folder)
+        except OSError as exc:
+            self._fault = folder_missing(folder, exc)
 
     def _drop(self, frame: Frame) -> None:
         """An attempt that still waits in the queue is not begun."""
@@ -157,7 +172,7 @@ class Crowd:
         if self._doomed and key in self._doomed:
             self._doomed.discard(key)
             context.stop()
-        done = self._calls.outcome(order, context)
+        done = dict(self._fault) if self._fault else self._calls.outcome(order, context)
         del self._contexts[key]
         done["id"], done["attempt"] = key
         if context.values is not None:

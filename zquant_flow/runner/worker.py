@@ -20,7 +20,7 @@ from contextvars import Context as Variables
 from types import FrameType
 
 from zquant_flow.executors.context import Context, Terminated, enter
-from zquant_flow.runner.calls import Calls
+from zquant_flow.runner.calls import Calls, folder_missing
 from zquant_flow.runner.environment import order_environment
 from zquant_flow.runner.protocol import Decoder, Frame, encode
 
@@ -60,11 +60,11 @@ class Alone:
         except Terminated:  # it came in the moment between the task's end and ours
             done = {"kind": "terminated"}
         self._context = None
-        sys.stdout.flush()
-        sys.stderr.flush()
+        whole = self._flush()
         if context.values is not None:
             done["progress"] = context.values
-        done["reuse"] = not context.stopping and threading.active_count() == 1 and not _has_children()
+        alone = threading.active_count() == 1 and not _has_children()
+        done["reuse"] = whole and alone and not context.stopping
         done["op"] = "done"
         self._sock.sendall(encode(done))
         self._restore()
@@ -76,28 +76,34 @@ class Alone:
             return self._calls.outcome(order, context)
         finally:
             self._context = None
-            if (
-                os.getpid() != self._pid
-            ):  # a child made by os.fork came back from the task: it must not speak for it
-                sys.stdout.flush()
+            if os.getpid() != self._pid:
+                # A child made by os.fork came back from the task: it must not speak for it.
+                self._flush()
                 os._exit(0)
 
     def _prepared(self, order: Frame) -> Frame | None:
-        sys.stdout, sys.stderr = (
-            self._streams
-        )  # an earlier task may have put others there, and this handler too
+        # An earlier task may have put others there.
+        sys.stdout, sys.stderr = self._streams
         if signal.getsignal(signal.SIGTERM) != self._on_sigterm:
             signal.signal(signal.SIGTERM, self._on_sigterm)
         self._added = order_environment(order)
         os.environ.update(self._added)
-        cwd = order.get("cwd")
+        folder = order.get("cwd") or "/"
         try:
-            if cwd:
-                os.chdir(cwd)
+            os.chdir(folder)
         except OSError as exc:
-            error = f"the working directory {cwd} can't be entered: {exc.strerror}"
-            return {"kind": "failed", "code": "working_dir_missing", "error": error}
+            return folder_missing(folder, exc)
         return None
+
+    def _flush(self) -> bool:
+        """Send what was printed on its way; False when the task has broken our streams."""
+        whole = True
+        for stream in {sys.stdout, sys.stderr, *self._streams}:
+            try:
+                stream.flush()
+            except Exception:
+                whole = whole and stream not in self._streams
+        return whole
 
     def _restore(self) -> None:
         os.chdir("/")

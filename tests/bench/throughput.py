@@ -1,0 +1,142 @@
+"""How fast do nodes go through? Workflows of Python functions and commands, beside what the machine can do bare."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.bench.harness import Figure, bench, median, run_task, scheduler, scratch
+from zquant_flow.store import queries
+
+_WIDE = """
+from zquant_flow import task, workflow
+
+@task(isolation="{isolation}")
+def noop():
+    pass
+
+@workflow(workflow_type="parallel")
+def wide():
+    for number in range({size}):
+        noop().named(f"n{{number}}")
+
+@workflow(workflow_type="parallel")
+def warm():
+    for number in range(300):
+        noop().named(f"n{{number}}")
+"""
+
+_FIB = """
+from zquant_flow import task, workflow
+
+def fib(n):
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+
+@task
+def work(n: int):
+    fib(n)
+
+@workflow
+def chain(n: int = {n}):
+    before = None
+    for number in range({size}):
+        node = work(n).named(f"n{{number}}")
+        if number:
+            node.after(before)
+        before = node
+"""
+
+
+def _rate(isolation: str, size: int, slots: int, rounds: int = 3) -> float:
+    """Nodes a second of a parallel workflow of no-op Python nodes, warm; the median of the rounds."""
+    with scratch() as folder:
+        (folder / "tasks" / "wide.py").write_text(_WIDE.format(isolation=isolation, size=size))
+        with scheduler(folder, slots=slots) as made:
+            run_task(made, "warm")
+            seconds = []
+            for _ in range(rounds):
+                execution, took = run_task(made, "wide")
+                assert queries.execution_row(made.database, execution).status == "success"
+                seconds.append(took)
+    return size / median(seconds)
+
+
+@bench
+def thread_nodes() -> Sequence[Figure]:
+    return [
+        Figure("10,000 no-op nodes, isolation thread, 64 slots", _rate("thread", 10_000, 64), "nodes/s", 8_000, True)
+    ]
+
+
+@bench
+def process_nodes() -> Sequence[Figure]:
+    return [Figure("10,000 no-op nodes, warm processes", _rate("process", 10_000, 10), "nodes/s", 4_000, True)]
+
+
+@bench
+def flat_cost() -> Sequence[Figure]:
+    small, large = _rate("thread", 10_000, 64, 3), _rate("thread", 100_000, 64, 1)
+    return [Figure("cost of a node, 100,000 beside 10,000", small / large, "times", 1.3)]
+
+
+def _bare_commands(count: int, threads: int) -> float:
+    with ThreadPoolExecutor(threads) as pool:
+        begin = time.perf_counter()
+        list(pool.map(lambda _: subprocess.run(["true"], check=True), range(count)))
+        return count / (time.perf_counter() - begin)
+
+
+def _command_file(folder: Path, count: int) -> None:
+    nodes = "".join(f'  - name: n{number}\n    command: "true"\n' for number in range(count))
+    (folder / "tasks" / "commands.yaml").write_text(f"name: commands\nworkflow_type: parallel\ntasks:\n{nodes}")
+
+
+@bench
+def commands() -> Sequence[Figure]:
+    count, slots = 500, 10
+    with scratch() as folder:
+        _command_file(folder, count)
+        with scheduler(folder, slots=slots) as made:
+            run_task(made, "commands")
+            ours, bare = [], []
+            for _ in range(5):
+                bare.append(_bare_commands(count, slots))
+                ours.append(count / run_task(made, "commands")[1])
+    shares = [100 * own / other for own, other in zip(ours, bare, strict=True)]
+    return [
+        Figure("500 parallel commands, share of bare subprocess.run", median(shares), "%", 60, True),
+        Figure("500 parallel commands", median(ours), "commands/s", 0, True),
+    ]
+
+
+@bench
+def sequential() -> Sequence[Figure]:
+    with scratch() as folder:
+        (folder / "tasks" / "chain.py").write_text(_FIB.format(n=10, size=40))
+        with scheduler(folder) as made:
+            run_task(made, "chain")
+            seconds = [run_task(made, "chain")[1] for _ in range(9)]
+    return [Figure("40 sequential nodes of fib(10), warm", median(seconds), "s", 0.06)]
+
+
+@bench
+def overhead() -> Sequence[Figure]:
+    def fib(n: int) -> int:
+        return n if n < 2 else fib(n - 1) + fib(n - 2)
+
+    with scratch() as folder:
+        (folder / "tasks" / "chain.py").write_text(_FIB.format(n=33, size=10))
+        with scheduler(folder) as made:
+            run_task(made, "chain")
+            shares = []
+            for _ in range(3):
+                took = run_task(made, "chain")[1]
+                begin = time.perf_counter()
+                for _ in range(10):
+                    fib(33)
+                bare = time.perf_counter() - begin
+                shares.append(100 * (took / bare - 1))
+    return [Figure("10 sequential nodes of fib(33), over the bare function", median(shares), "%", 1.5)]

@@ -1,0 +1,186 @@
+"""Do the examples in tasks/ do what they say, on a real server?"""
+
+from __future__ import annotations
+
+import csv
+import math
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from tests.e2e.serving import EXAMPLES, until
+
+PIPELINE = "夜间行情流水线"
+STEPS = [
+    "STEP1-同步交易日历",
+    "STEP2-同步股票列表",
+    "STEP3-同步日线行情",
+    "STEP4-计算每日指标",
+    "STEP5-计算因子",
+    "STEP6-统计与报告",
+]
+
+
+@pytest.fixture(scope="module")
+def pipeline(server):
+    """The market pipeline, run once for all tests that look at what came of it."""
+    return server.client.succeeded(PIPELINE)
+
+
+def nodes_of(execution):
+    return {child["node"]: child for child in execution["children"]}
+
+
+def test_every_example_is_listed_and_none_has_an_error(client):
+    assert client.get("/load-errors")["load_errors"] == []
+    for name, source in [
+        ("hello", "hello.yaml"),
+        ("demo", "demo.yaml"),
+        ("disk_report", "disk_report.py"),
+        ("estimate_pi", "fan_out.py"),
+        (PIPELINE, "market/nightly.yaml"),
+    ]:
+        assert client.find(name)["source"] == source
+
+
+def test_helpers_and_private_tasks_of_a_workflow_are_no_tasks(client):
+    names = {task["name"] for task in client.get("/tasks", limit=1000)["tasks"]}
+    assert not names & {"split", "throw", "collect", "steps", "warehouse", "make_bars", "sync_calendar"}
+
+
+def test_scheduled_examples_say_when_they_run_next(client):
+    assert client.find("hello")["next_run_time"].endswith("T09:00:00Z")
+    assert client.find("demo")["next_run_time"] is None
+    nightly = client.find(PIPELINE)
+    assert (nightly["timezone"], nightly["next_run_time"][-10:]) == ("Asia/Shanghai", "T10:30:00Z")
+
+
+def test_hello_says_hello(client):
+    found = client.succeeded("hello")
+    assert client.log(found["id"]) == "Hello from zquant-flow\n"
+    assert (found["trigger_type"], found["retry_count"]) == ("api", 0)
+    assert [(attempt["outcome"], attempt["exit_code"]) for attempt in found["attempts"]] == [("success", 0)]
+
+
+def test_demo_shows_its_progress_while_it_runs(client):
+    running = client.trigger("demo")
+
+    def between():
+        found = client.execution(running)
+        return found if 0 < (found["progress_percent"] or 0) < 100 else None
+
+    half = until(between, "progress between 0 and 100")
+    assert (half["status"], half["current_item"], half["total_items"]) == ("running", "steps", 10)
+    found = client.ended(running)
+    assert (found["status"], found["progress_percent"], found["processed_items"]) == ("success", 100, 10)
+    assert found["result"] == {"message": "demo", "steps": 10}
+    assert client.log(running).splitlines()[-1] == "demo: step 10 of 10"
+
+
+def test_the_disk_report_counts_the_files_beside_it(server, client, tmp_path):
+    (tmp_path / "a.txt").write_text("12345")
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "b.txt").write_text("123")
+    (tmp_path / "c").write_text("1")
+    found = client.succeeded("disk_report", folder=str(tmp_path), largest=1)
+    assert found["result"] == {
+        "files": 3,
+        "bytes": 9,
+        "bytes_by_suffix": {".txt": 8, "(none)": 1},
+        "largest": [str(tmp_path / "a.txt")],
+    }
+    assert (found["current_item"], found["total_items"], found["progress_percent"]) == ("files", 3, 100)
+    assert client.log(found["id"]).split() == ["5", str(tmp_path / "a.txt")]
+
+    own = client.succeeded("disk_report")["result"]
+    assert own["largest"][0] == "market/data/daily_bars.csv"
+    assert own["files"] >= sum(path.is_file() for path in EXAMPLES.rglob("*") if "__pycache__" not in path.parts)
+
+
+def test_a_failed_disk_report_waits_for_its_retry(client):
+    failing = client.trigger("disk_report", folder="/nowhere")
+    found = until(lambda: (it := client.execution(failing))["retry_count"] and it, "a first retry")
+    assert (found["status"], found["waiting_for"]) == ("pending", "retry")
+    assert "NotADirectoryError: /nowhere is no folder" in client.http.get(
+        f"/executions/{failing}/log", params={"attempt": 1}
+    ).text
+    client.post(f"/executions/{failing}/terminate")
+    assert client.ended(failing)["status"] == "terminated"
+
+
+def test_pi_is_estimated_in_parallel_parts_and_collected(client):
+    found = client.succeeded("estimate_pi", points=80_000)
+    nodes = nodes_of(found)
+    parts = [f"throw-{number}" for number in range(1, 9)]
+    assert list(nodes) == ["split", *parts, "collect"]
+    assert {node["status"] for node in nodes.values()} == {"success"}
+    assert nodes["split"]["result"] == {"points": 10_000, "seeds": [1, 2, 3, 4, 5, 6, 7, 8]}
+    assert nodes["throw-3"]["params"] == {"points": 10_000, "seed": 3}
+    result = nodes["collect"]["result"]
+    assert result["estimates"] == [nodes[part]["result"] for part in parts]
+    assert result["pi"] == pytest.approx(math.pi, abs=0.03)
+    assert "from 8 estimates" in client.log(nodes["collect"]["id"])
+
+
+def test_the_same_seed_gives_the_same_pi(client):
+    first, second = (
+        nodes_of(client.succeeded("estimate_pi", points=8_000, seed=7))["collect"]["result"] for _ in range(2)
+    )
+    assert first == second
+
+
+def test_the_market_pipeline_runs_its_six_steps_in_order(client, pipeline):
+    nodes = nodes_of(pipeline)
+    assert list(nodes) == STEPS
+    assert {node["status"] for node in nodes.values()} == {"success"}
+    results = {name[:5]: node["result"] for name, node in nodes.items()}
+    assert results["STEP1"] == {"sessions": 243, "first": "2025-01-02", "last": "2025-12-31"}
+    assert results["STEP2"] == {"stocks": 12}
+    assert results["STEP3"] == {"rows": 12 * 243, "passed_over": 12 * (261 - 243)}
+    assert results["STEP4"] == {"rows": 12 * 242}
+    assert results["STEP5"] == {"rows": 12 * (243 - 21)}
+    assert results["STEP6"]["stocks"] == 12
+    starts = [nodes[name]["start_time"] for name in STEPS[1:]]
+    assert starts == sorted(starts)
+    for earlier, later in zip(STEPS[2:], STEPS[3:], strict=False):
+        assert nodes[earlier]["end_time"] <= nodes[later]["start_time"]
+
+
+def test_the_market_report_agrees_with_the_bars(server, pipeline):
+    folder = server.root / "output" / "market"
+    with (folder / "report.csv").open(encoding="utf-8", newline="") as file:
+        lines = {line["symbol"]: line for line in csv.DictReader(file)}
+    with closing(sqlite3.connect(folder / "market.db")) as database:
+        closes = [
+            close
+            for (close,) in database.execute("SELECT close FROM bars WHERE symbol = 'SYN001' ORDER BY day")
+        ]
+        (ma5,) = database.execute(
+            "SELECT ma5 FROM factors WHERE symbol = 'SYN001' ORDER BY day DESC LIMIT 1"
+        ).fetchone()
+    assert len(lines) == 12
+    assert float(lines["SYN001"]["return"]) == pytest.approx(closes[-1] / closes[0] - 1, abs=1e-4)
+    assert ma5 == pytest.approx(sum(closes[-5:]) / 5)
+    report = (folder / "report.md").read_text(encoding="utf-8")
+    assert report.startswith("# 行情统计 2025-01-01 — 2025-12-31\n")
+    assert sum(line.startswith("| SYN") for line in report.splitlines()) == 12
+
+
+def test_the_market_pipeline_can_be_run_again(server, client, pipeline):
+    report = server.root / "output" / "market" / "report.csv"
+    before = report.read_bytes()
+    again = client.succeeded(PIPELINE)
+    assert [child["result"] for child in again["children"]] == [
+        child["result"] for child in pipeline["children"]
+    ]
+    assert report.read_bytes() == before
+
+
+def test_the_market_pipeline_writes_nothing_into_the_watched_folder(server, pipeline):
+    def files(folder):
+        return {path.relative_to(folder) for path in (folder / "market").rglob("*") if path.is_file()}
+
+    assert {path for path in files(server.tasks) if "__pycache__" not in path.parts} == {
+        path for path in files(EXAMPLES) if "__pycache__" not in path.parts
+    }
