@@ -39,6 +39,7 @@ def _serve_http(settings: Settings, scheduler: Any, listener: socket.socket) -> 
     import uvicorn
 
     from zquant_flow.api.app import create_app
+    from zquant_flow.cli.quiet import QuietServer
     from zquant_flow.api.control import Control
 
     control = Control(
@@ -63,10 +64,10 @@ def _serve_http(settings: Settings, scheduler: Any, listener: socket.socket) -> 
         lifespan="off",
         timeout_graceful_shutdown=5,
         server_header=False,
+        date_header=False,
     )
-    server = uvicorn.Server(config)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    server.run(sockets=[listener])
+    QuietServer(config).run(sockets=[listener])
 
 
 def _greet(settings: Settings, scheduler: Any, url: str) -> None:

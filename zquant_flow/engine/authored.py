@@ -11,10 +11,8 @@ from typing import Any
 
 from zquant_flow.core.model import TaskType
 from zquant_flow.definitions import writing
-from zquant_flow.definitions.clothes import undress
 from zquant_flow.definitions.faults import DefinitionErrors, FieldError
 from zquant_flow.definitions.registry import Entry
-from zquant_flow.definitions.schema import REST_MAX_RETRIES, parse_definition
 from zquant_flow.engine.folder import TasksFolder
 from zquant_flow.engine.operations import Operations
 from zquant_flow.errors import DefinedInFile, NameInUse, TaskNotFound, TaskReferenced
@@ -27,13 +25,14 @@ class Authored:
     def __init__(self, operations: Operations, folder: TasksFolder) -> None:
         self._operations = operations
         self._folder = folder
-        self._executors = load_executors()
         self._changing = threading.Lock()
 
     def create(self, raw: Mapping[str, Any], *, actor: str) -> tuple[Entry, tuple[str, ...]]:
         """Make a task; its entry and the codes of what it can't do yet. Raises DefinitionErrors, NameInUse."""
+        from zquant_flow.definitions.schema import parse_definition  # 0.1 s that a start without REST edits never pays
+
         parsed = parse_definition(
-            raw, origin="rest", executors=self._executors, task_name=self._name_of, default_name=None
+            raw, origin="rest", executors=load_executors(), task_name=self._name_of, default_name=None
         )
         name = parsed.task.name
         with self._changing:
@@ -93,7 +92,10 @@ class Authored:
 
     def _words(self, raw: Mapping[str, Any], name: str) -> dict[str, Any]:
         """The words of a file for a REST body; node ids become node names."""
-        words = dict(undress(dict(raw), self._executors, nulls_are_absent=True).words)
+        from zquant_flow.definitions.clothes import undress
+        from zquant_flow.definitions.schema import REST_MAX_RETRIES
+
+        words = dict(undress(dict(raw), load_executors(), nulls_are_absent=True).words)
         words["name"] = name
         words.setdefault("max_retries", REST_MAX_RETRIES)
         nodes = words.get("tasks")
@@ -130,8 +132,10 @@ class Authored:
         return str(node.get("name") or self._name_of(node["task_id"]))
 
     def _changed_words(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        from zquant_flow.definitions.clothes import undress
+
         cleared = {key for key, value in raw.items() if value is None}
-        words = dict(undress(dict(raw), self._executors, nulls_are_absent=True).words)
+        words = dict(undress(dict(raw), load_executors(), nulls_are_absent=True).words)
         if isinstance(words.get("tasks"), list):
             words["tasks"] = self._nodes(words["tasks"])
         words.pop("task_type", None)
@@ -144,10 +148,11 @@ class Authored:
 
     def _check(self, text: str, entry: Entry) -> None:
         """Would the loader take this text? Raises DefinitionErrors before anything is written."""
+        from zquant_flow.definitions.schema import parse_definition
         from zquant_flow.definitions.yaml_text import read_yaml
 
         for document in read_yaml(text.encode()):
-            parse_definition(document.value, origin="file", executors=self._executors, folder=entry.folder)
+            parse_definition(document.value, origin="file", executors=load_executors(), folder=entry.folder)
 
     def _entry(self, task_id: int) -> Entry:
         entry = self._operations.registry.by_id.get(task_id)

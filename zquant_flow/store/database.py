@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_u
 from sqlalchemy.exc import DBAPIError
 
 from zquant_flow.errors import Unavailable
-from zquant_flow.store.tables import counters, metadata
+from zquant_flow.store.tables import counters, metadata, partial_indexes_for
 
 HEAD = "0001"
 """The newest migration."""
@@ -78,6 +78,8 @@ class Database:
             yield connection
 
     def _create(self) -> None:
+        if not self.is_sqlite:
+            partial_indexes_for(self.engine.dialect.name)
         with self.engine.begin() as connection:
             metadata.create_all(connection)
             connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
