@@ -27,7 +27,9 @@ def main(names: list[str]) -> int:
         mark = "[green]✔[/green]" if figure.reached else "[red]✘[/red]"
         table.add_row(
             figure.what,
-            f"{figure.value:,.3g} {figure.unit}" if figure.value < 100 else f"{figure.value:,.0f} {figure.unit}",
+            f"{figure.value:,.3g} {figure.unit}"
+            if figure.value < 100
+            else f"{figure.value:,.0f} {figure.unit}",
             f"{sign} {figure.target:,g} {figure.unit}",
             mark,
         )

@@ -48,7 +48,7 @@ def _seconds(text: str) -> float:
 def fire_lag() -> Sequence[Figure]:
     with scratch() as folder:
         (folder / "tasks" / "tick.py").write_text(
-            _NOOP.replace("@task(", '@task(interval=1, misfire_grace_time=5, ')
+            _NOOP.replace("@task(", "@task(interval=1, misfire_grace_time=5, ")
         )
         with server(folder) as made, made.client() as client:
             until(lambda: _ended(client) >= 42, seconds=60, pause=0.2)
@@ -70,7 +70,8 @@ def thousand_at_once() -> Sequence[Figure]:
         at = int(time.time()) + 8
         when = datetime.fromtimestamp(at).astimezone().isoformat()
         text = "\n---\n".join(
-            f'name: t{number}\nrun_at: "{when}"\npython: noop:noop\nisolation: thread' for number in range(1000)
+            f'name: t{number}\nrun_at: "{when}"\npython: noop:noop\nisolation: thread'
+            for number in range(1000)
         )
         (folder / "tasks" / "all.yaml").write_text(text)
         with server(folder, "--threads", "64") as made, made.client() as client:

@@ -63,5 +63,7 @@ def dropped_file() -> Sequence[Figure]:
         if not count:
             figures.append(Figure("file moved in until listed, p50", median(milliseconds), "ms", 15))
         target = 100 if count else 30
-        figures.append(Figure(f"file moved in until listed, p95{where}", percentile(milliseconds, 0.95), "ms", target))
+        figures.append(
+            Figure(f"file moved in until listed, p95{where}", percentile(milliseconds, 0.95), "ms", target)
+        )
     return figures

@@ -67,13 +67,21 @@ def _rate(isolation: str, size: int, slots: int, rounds: int = 3) -> float:
 @bench
 def thread_nodes() -> Sequence[Figure]:
     return [
-        Figure("10,000 no-op nodes, isolation thread, 64 slots", _rate("thread", 10_000, 64), "nodes/s", 8_000, True)
+        Figure(
+            "10,000 no-op nodes, isolation thread, 64 slots",
+            _rate("thread", 10_000, 64),
+            "nodes/s",
+            8_000,
+            True,
+        )
     ]
 
 
 @bench
 def process_nodes() -> Sequence[Figure]:
-    return [Figure("10,000 no-op nodes, warm processes", _rate("process", 10_000, 10), "nodes/s", 4_000, True)]
+    return [
+        Figure("10,000 no-op nodes, warm processes", _rate("process", 10_000, 10), "nodes/s", 4_000, True)
+    ]
 
 
 @bench
@@ -91,7 +99,9 @@ def _bare_commands(count: int, threads: int) -> float:
 
 def _command_file(folder: Path, count: int) -> None:
     nodes = "".join(f'  - name: n{number}\n    command: "true"\n' for number in range(count))
-    (folder / "tasks" / "commands.yaml").write_text(f"name: commands\nworkflow_type: parallel\ntasks:\n{nodes}")
+    (folder / "tasks" / "commands.yaml").write_text(
+        f"name: commands\nworkflow_type: parallel\ntasks:\n{nodes}"
+    )
 
 
 @bench

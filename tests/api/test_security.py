@@ -1,0 +1,68 @@
+"""Who gets in: every route is refused without the token, but the two that are listed."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.api.conftest import Api
+
+OPEN = {"/healthz", "/readyz"}
+
+
+def test_every_route_but_the_listed_ones_wants_a_token(api: Api) -> None:
+    refused = 0
+    for path, methods in api.client.app.openapi()["paths"].items():
+        for method in methods:
+            if path in OPEN:
+                continue
+            answer = api.client.request(method.upper(), re.sub(r"\{[^}]*\}", "1", path))
+            assert answer.status_code == 401, (method, path)
+            assert answer.json()["code"] == "unauthorized"
+            refused += 1
+    assert refused >= 20
+
+
+@pytest.mark.parametrize("name", ["health", "healthz", "readyz", "configs", "docs", "openapi.json"])
+def test_a_path_that_looks_open_is_not(api: Api, name: str) -> None:
+    assert api.client.get(f"/api/v1/scheduler/tasks/1/{name}").status_code in (401, 404)
+    assert api.client.get(f"/api/v1/scheduler/executors/{name}/schema").status_code == 401
+
+
+def test_a_wrong_token_is_refused(api: Api) -> None:
+    answer = api.client.get("/api/v1/scheduler/tasks", headers={"Authorization": "Bearer wrong"})
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("path", sorted(OPEN))
+def test_health_answers_this_machine_and_no_other(api: Api, path: str) -> None:
+    assert api.client.get(path).status_code == 200
+    assert api.client.get(path, headers={"X-Forwarded-For": "10.1.1.1"}).status_code == 401
+    other = TestClient(api.client.app, client=("203.0.113.5", 1))
+    assert other.get(path).status_code == 401
+
+
+def test_a_body_over_the_limit_is_413(api: Api) -> None:
+    headers = {"Authorization": "Bearer a-token-of-the-tests", "Content-Type": "application/json"}
+    answer = api.client.post("/api/v1/scheduler/tasks", content=b"x" * (5 * 1024 * 1024), headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+
+
+def test_a_log_is_plain_text_whatever_it_holds(api: Api) -> None:
+    task = api(
+        "POST",
+        "/tasks",
+        json={
+            "name": "html",
+            "task_type": "manual_task",
+            "config": {"command": ["echo", "<script>alert(1)</script>"]},
+        },
+    )
+    execution = api("POST", f"/tasks/{task['id']}/trigger")["execution_id"]
+    api.ended(execution)
+    answer = api("GET", f"/executions/{execution}/log")
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert answer.headers["x-content-type-options"] == "nosniff"
