@@ -131,7 +131,7 @@ def test_terminated_counts_as_failure_and_skipped_does_not() -> None:
 def test_rule_by_outcome_by_on_failure(
     rule: TriggerRule, fates: tuple[Status, Status], runs: bool, stop: bool
 ) -> None:
-    progress, plan = make({"x": [], "y": [], "node": ["x", "y"]}, stop=stop, rules={"node": rule})
+    progress, _plan = make({"x": [], "y": [], "node": ["x", "y"]}, stop=stop, rules={"node": rule})
     progress.start()
     progress.began(0)
     progress.began(1)
@@ -168,7 +168,7 @@ def test_terminate_skips_all_that_has_not_started() -> None:
 
 def test_a_cycle_is_named_node_by_node() -> None:
     with pytest.raises(
-        GraphError, match="these nodes wait for each other: (a -> c -> b -> a|a -> b -> c -> a)"
+        GraphError, match=r"these nodes wait for each other: (a -> c -> b -> a|a -> b -> c -> a)"
     ):
         plan_nodes(["a", "b", "c"], {"a": ["b"], "b": ["c"], "c": ["a"]})
 

@@ -477,3 +477,28 @@ def test_a_running_execution_keeps_the_definition_it_started_with(h: Harness) ->
     h.restart()
     h.end(h.backend.node("a"))
     assert h.nodes(root) == {"a": "success", "old": "running"}
+
+
+# ── the database away ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_locked_database_delays_a_fire_and_loses_nothing(
+    h: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    from zquant_flow.store import batch as store_batch
+
+    [task_id] = h.define(command_task("t", schedule=EVERY_MINUTE))
+    real, failures = store_batch.apply, iter(range(2))
+
+    def flaky(*args: object, **options: object) -> None:
+        if next(failures, None) is not None:
+            raise OperationalError("INSERT", {}, Exception("database is locked"))
+        real(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("zquant_flow.engine.service.STORE_PAUSE", 0.001)
+    monkeypatch.setattr(store_batch, "apply", flaky)
+    h.tick(60)
+    assert len(h.backend.orders) == 1
+    assert [outcome for outcome, _ in ledger(h, task_id)] == ["fired"]

@@ -77,7 +77,14 @@ def test_opening_twice_changes_nothing(database: Database) -> None:
 
 
 def test_an_instant_fires_once_whoever_writes_it(database: Database) -> None:
-    row = {"task_id": 1, "logical_time": 5, "until": 5, "outcome": "fired", "execution_id": 7, "recorded_time": 5}
+    row = {
+        "task_id": 1,
+        "logical_time": 5,
+        "until": 5,
+        "outcome": "fired",
+        "execution_id": 7,
+        "recorded_time": 5,
+    }
     with database.write() as connection:
         connection.execute(insert(fires), row)
     with pytest.raises(IntegrityError), database.write() as connection:
@@ -101,9 +108,13 @@ def test_running_without_an_owner_can_not_be_written(database: Database) -> None
 
 
 def test_a_transaction_that_raises_leaves_nothing(database: Database) -> None:
-    with pytest.raises(RuntimeError), database.write() as connection:
-        take(connection, "execution", 10)
-        raise RuntimeError
+    def fail_halfway() -> None:
+        with database.write() as connection:
+            take(connection, "execution", 10)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
     with database.write() as connection:
         assert take(connection, "execution", 1) == 1
 

@@ -39,8 +39,8 @@ def _serve_http(settings: Settings, scheduler: Any, listener: socket.socket) -> 
     import uvicorn
 
     from zquant_flow.api.app import create_app
-    from zquant_flow.cli.quiet import QuietServer
     from zquant_flow.api.control import Control
+    from zquant_flow.cli.quiet import QuietServer
 
     control = Control(
         engine=scheduler.engine,

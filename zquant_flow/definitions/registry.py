@@ -69,7 +69,6 @@ class Registry:
                 errors.pop(path, None)
         return Registry(by_name, by_id, names_of, errors)
 
-
     def renamed(self, entry: Entry, name: str) -> Registry:
         """The registry with that entry under another name."""
         new = replace(entry, name=name, definition=replace(entry.definition, name=name))
@@ -275,9 +274,12 @@ class _Planner:
                         message=f"workflow {entry.name!r} refers to {missing}, which is gone; its last version stays",
                     ),
                 )
-            elif wanted & back and _only_missing(self.registry.errors.get(entry.source, ())):
-                if all(name in self.owner for name in wanted):
-                    self.change.errors[entry.source] = ()
+            elif wanted & back and wanted <= self.owner.keys() and self._only_missed(entry.source):
+                self.change.errors[entry.source] = ()
+
+    def _only_missed(self, path: str) -> bool:
+        errors = self.registry.errors.get(path, ())
+        return bool(errors) and all(error.code == "task_missing" for error in errors)
 
 
 def _references(task: TaskDef) -> list[tuple[str, str]]:
@@ -285,10 +287,6 @@ def _references(task: TaskDef) -> list[tuple[str, str]]:
     if task.workflow is None:
         return []
     return [(node.name, node.task) for node in task.workflow.nodes if node.task is not None]
-
-
-def _only_missing(errors: Sequence[LoadError]) -> bool:
-    return bool(errors) and all(error.code == "task_missing" for error in errors)
 
 
 def _error(loaded: LoadedDefinition, code: str, message: str, *, field: str = "name") -> LoadError:

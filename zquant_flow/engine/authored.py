@@ -29,7 +29,9 @@ class Authored:
 
     def create(self, raw: Mapping[str, Any], *, actor: str) -> tuple[Entry, tuple[str, ...]]:
         """Make a task; its entry and the codes of what it can't do yet. Raises DefinitionErrors, NameInUse."""
-        from zquant_flow.definitions.schema import parse_definition  # 0.1 s that a start without REST edits never pays
+        from zquant_flow.definitions.schema import (
+            parse_definition,  # 0.1 s that a start without REST edits never pays
+        )
 
         parsed = parse_definition(
             raw, origin="rest", executors=load_executors(), task_name=self._name_of, default_name=None

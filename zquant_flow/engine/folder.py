@@ -24,6 +24,7 @@ from zquant_flow.store.definitions import known_sources
 log = logging.getLogger(__name__)
 
 BATCH = 250
+RETRY_SECONDS = 1.0
 
 
 class TasksFolder:
@@ -52,6 +53,7 @@ class TasksFolder:
         self._changes: queue.SimpleQueue[Changes | None] = queue.SimpleQueue()
         self._watcher: Watcher | None = None
         self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
         self._digests: dict[str, str] = {}
         self._users: dict[str, set[str]] = {}
         """Task files by the module that they import."""
@@ -60,6 +62,7 @@ class TasksFolder:
         """Read what changed since the last time; then watch from exactly there."""
         if self._thread is not None:
             return
+        self._stopping.clear()
         self._loader.start()
         known = self._first_scan()
         self._thread = threading.Thread(target=self._run, name="folder", daemon=True)
@@ -69,6 +72,7 @@ class TasksFolder:
             self._watcher.start()
 
     def stop(self) -> None:
+        self._stopping.set()
         self._loader.stop()
         if self._thread is None:
             return
@@ -123,10 +127,17 @@ class TasksFolder:
 
     def _run(self) -> None:
         while (changes := self._changes.get()) is not None:
-            try:
-                self._read(sorted(changes.changed), sorted(changes.removed))
-            except Exception:
-                log.exception("changes of the tasks folder were not taken", extra={"action": "folder_failed"})
+            while not self._taken(changes) and not self._stopping.wait(RETRY_SECONDS):
+                pass
+
+    def _taken(self, changes: Changes) -> bool:
+        """Whether these changes are registered; what failed is tried again, for the watcher tells them once."""
+        try:
+            self._read(sorted(changes.changed), sorted(changes.removed))
+        except Exception:
+            log.exception("changes of the tasks folder were not taken", extra={"action": "folder_failed"})
+            return False
+        return True
 
     def _read(self, changed: list[str], removed: Iterable[str], *, force: bool = False) -> list[LoadedFile]:
         """Read files, and those that import them, and register what is new; returns all that was read."""

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
+from sqlalchemy.exc import OperationalError
+
 from zquant_flow.clock import Clock
 from zquant_flow.core.instants import from_micros
 from zquant_flow.core.status import Status
@@ -41,6 +43,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Frame = dict[str, Any]
 ENGINE_ID = 1
+STORE_PAUSE = 0.5
+"""Seconds between two tries to write."""
 
 
 class Backend(Protocol):
@@ -198,7 +202,10 @@ class Engine:
                 self._replies.append(lambda: future.set_result(answer))
 
         self._post(work)
-        return future.result(timeout)
+        try:
+            return future.result(timeout)
+        except TimeoutError:
+            raise Unavailable("the scheduler did not answer in time; its database may be away") from None
 
     def ring(self) -> None:
         """The bell: look at the clock."""
@@ -262,9 +269,7 @@ class Engine:
         effects = self.lifecycle.take_effects()
         replies, self._replies = self._replies, []
         if batch:
-            store_batch.apply(
-                self.database, batch, engine_id=ENGINE_ID, epoch=self.memory.epoch, now=self.memory.now
-            )
+            self._commit(batch)
         self.memory.settle()
         self._act(effects, orders)
         for reply in replies:
@@ -275,6 +280,24 @@ class Engine:
                 listener()
         self._set_bell()
         self._note_idle()
+
+    def _commit(self, batch: store_batch.Batch) -> None:
+        """Write the batch, however long the database is away: nothing is acted on before it is written."""
+        while True:
+            try:
+                store_batch.apply(
+                    self.database, batch, engine_id=ENGINE_ID, epoch=self.memory.epoch, now=self.memory.now
+                )
+            except OperationalError as exc:
+                log.error(
+                    "the database can't be written (%s); trying again",
+                    exc.orig,
+                    extra={"action": "store_away"},
+                )
+                if self._stopping.wait(STORE_PAUSE):
+                    raise
+            else:
+                return
 
     def _make_orders(self, effects: Effects) -> list[Frame]:
         """The orders of the attempts that start; what can't be ordered fails in this same turn."""

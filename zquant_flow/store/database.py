@@ -20,6 +20,9 @@ from zquant_flow.store.tables import counters, metadata, partial_indexes_for
 HEAD = "0001"
 """The newest migration."""
 
+BUSY_SECONDS = 5
+"""How long a statement waits for another process's lock on an SQLite file before it says so."""
+
 
 class Database:
     """One database: many readers at a time, and writers one after the other.
@@ -82,7 +85,9 @@ class Database:
             partial_indexes_for(self.engine.dialect.name)
         with self.engine.begin() as connection:
             metadata.create_all(connection)
-            connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+            connection.execute(
+                text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+            )
             connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
             connection.execute(
                 counters.insert(), [{"name": name, "value": 0} for name in ("execution", "task", "change")]
@@ -101,7 +106,7 @@ def take(connection: Connection, counter: str, count: int) -> int:
 def _create_engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        engine = create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False})
+        engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -112,7 +117,6 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves: the driver's own idea of it starts too late
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA busy_timeout=30000")
     connection.execute("PRAGMA temp_store=MEMORY")
 
 
