@@ -35,7 +35,7 @@ class LocalBackend:
     def __init__(
         self,
         data_dir: Path,
-        on_event: Callable[[Frame], None],
+        on_event: Callable[[Frame], None] = lambda frame: None,
         on_lost: Callable[[], None] | None = None,
     ) -> None:
         self._data_dir = data_dir
@@ -47,6 +47,20 @@ class LocalBackend:
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
         self._spool_size = 0
+
+    def attach(self, on_event: Callable[[Frame], None], on_lost: Callable[[], None]) -> LocalBackend:
+        """Take the engine's callbacks, where it was made before the engine."""
+        self._on_event, self._on_lost = on_event, on_lost
+        return self
+
+    def launch(self) -> None:
+        """Start a runner where none answers, and don't wait for it: `start` will find it ready."""
+        self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sock = self._connect()
+        if sock is None:
+            self._spawn()
+        else:
+            sock.close()
 
     def start(self) -> Frame:
         """Reach a runner and return its hello: `attempts` that run, `outcomes` that nobody took, the spooled included.

@@ -23,9 +23,15 @@ def serve(**flags: Any) -> None:
     )
     _refuse_open_door(settings)
     listener = _listen(settings)
+    from zquant_flow.engine.ahead import Ahead
+
+    ahead = Ahead.launched(settings)
+    import uvicorn  # noqa: F401  (the heavy imports, while the runner and the loader come up)
+
+    from zquant_flow.api import app  # noqa: F401
     from zquant_flow.engine.assembly import assemble
 
-    scheduler = assemble(settings)
+    scheduler = assemble(settings, ahead=ahead)
     try:
         scheduler.start()
         _serve_http(settings, scheduler, listener)

@@ -54,13 +54,12 @@ def plan_nodes(names: Sequence[str], dependencies: Mapping[str, Sequence[str]]) 
         waits_for.append(own)
         for earlier in own:
             frees[earlier].append(position)
-    plan = Plan(
+    return Plan(
         names=tuple(names),
         order=_topological(names, frees),
         dependencies=tuple(waits_for),
         dependents=tuple(map(tuple, frees)),
     )
-    return plan
 
 
 def _index_of(index: Mapping[str, int], name: str, position: int, wanted: str) -> int:

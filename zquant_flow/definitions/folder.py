@@ -217,9 +217,10 @@ class Folder:
             self._suspicion = _Suspicion(doubt, sight, now)
 
     def _note(self, path: str, stat: FileStat | None, now: float) -> bool:
-        """Remembers what is about to be read; False where it has gone meanwhile."""
+        """Remembers what is about to be read; False where it has gone meanwhile, or must not be read."""
         if stat is None:
             self.gone(path, now)
+        if stat is None or stat == ODD:
             return False
         self.known[path] = stat
         return True

@@ -8,6 +8,7 @@ Python in a forked child for each file. What kills or hangs this process costs o
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import hashlib
 import json
@@ -77,7 +78,7 @@ class FileReader:
     def _bytes(self, path: str, answer: dict[str, Any]) -> bytes | None:
         """The content of a regular file; opened so that a FIFO can't hold us."""
         try:
-            descriptor = os.open(self._root / path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = _open(self._root, path)
         except OSError as exc:
             code = "file_missing" if isinstance(exc, FileNotFoundError) else "unreadable"
             answer["kind"] = "skipped"
@@ -248,6 +249,20 @@ def main(arguments: list[str]) -> None:
 
 def _line(answer: dict[str, Any]) -> bytes:
     return _encode(answer).encode() + b"\n"
+
+
+def _open(root: Path, path: str) -> int:
+    """A descriptor of the file; a link is followed only below the tasks folder (SEMANTICS §1.5)."""
+    full, flags = os.path.join(root, path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(full, flags | os.O_NOFOLLOW)
+    except OSError as exc:
+        if exc.errno != errno.ELOOP:
+            raise
+    real = os.path.realpath(full)
+    if not real.startswith(str(root) + os.sep):
+        raise PermissionError(errno.EACCES, "this link leads out of the tasks folder")
+    return os.open(real, flags)
 
 
 def _all_bytes(descriptor: int, size: int) -> bytes:

@@ -12,6 +12,8 @@ from zquant_flow.definitions.faults import FieldError, Path
 from zquant_flow.definitions.forms import TaskForm
 from zquant_flow.definitions.messages import MAX_FAULTS, explain
 
+MAX_KEYS = 200
+
 
 def validated(dressed: Dressed, errors: list[FieldError]) -> TaskForm | None:
     """The form of these words; where parts have faults, of what remains without them, so that meaning is checked too.
@@ -19,6 +21,11 @@ def validated(dressed: Dressed, errors: list[FieldError]) -> TaskForm | None:
     None where too little remains.
     """
     words = dressed.words
+    if (crowded := _too_many_keys(words)) is not None:
+        errors.append(
+            FieldError(crowded, f"more than {MAX_KEYS} keys: this can't be a task", "too_many_keys")
+        )
+        return None
     for _ in range(5):
         try:
             return TaskForm.model_validate(words)
@@ -29,6 +36,17 @@ def validated(dressed: Dressed, errors: list[FieldError]) -> TaskForm | None:
             words = _pruned(
                 words, [error["loc"] for error in exc.errors(include_url=False, include_input=False)]
             )
+    return None
+
+
+def _too_many_keys(words: Mapping[str, Any]) -> Path | None:
+    """Where a mapping has more keys than anyone writes; each would cost an error of its own."""
+    if len(words) > MAX_KEYS:
+        return ()
+    nodes = words.get("tasks")
+    for index, node in enumerate(nodes if isinstance(nodes, (list, tuple)) else ()):
+        if isinstance(node, Mapping) and len(node) > MAX_KEYS:
+            return ("tasks", index)
     return None
 
 

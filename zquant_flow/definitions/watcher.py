@@ -134,7 +134,13 @@ class Watcher:
         try:
             self._attach()
             while not self._stopping:
-                self.tick()
+                try:
+                    self.tick()
+                except Exception:
+                    _log.exception(
+                        "the watcher stumbled, and scans again", extra={"action": "watcher_failed"}
+                    )
+                    self._next_scan = self._clock.monotonic() + self._poll_interval
                 self._sleep()
         finally:
             self._detach()

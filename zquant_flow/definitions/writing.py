@@ -17,12 +17,42 @@ from typing import Any
 
 from zquant_flow.errors import Conflict, TasksFolderUnavailable
 
-_ORDER = (
-    "name, description, tags, cron, interval, run_at, schedules, timezone, start_at, end_at, catchup, catchup_limit, "
-    "misfire_grace_time, overlap, enabled, params, command, python, executor, config, shell, env, working_dir, "
-    "isolation, timeout, max_retries, retry_interval, retry_backoff, priority, workflow_type, on_failure, max_parallel, "
-    "workflow_timeout, tasks"
-).split(", ")
+_ORDER = [
+    "name",
+    "description",
+    "tags",
+    "cron",
+    "interval",
+    "run_at",
+    "schedules",
+    "timezone",
+    "start_at",
+    "end_at",
+    "catchup",
+    "catchup_limit",
+    "misfire_grace_time",
+    "overlap",
+    "enabled",
+    "params",
+    "command",
+    "python",
+    "executor",
+    "config",
+    "shell",
+    "env",
+    "working_dir",
+    "isolation",
+    "timeout",
+    "max_retries",
+    "retry_interval",
+    "retry_backoff",
+    "priority",
+    "workflow_type",
+    "on_failure",
+    "max_parallel",
+    "workflow_timeout",
+    "tasks",
+]
 _SCHEDULES = ("cron", "interval", "run_at", "schedules")
 
 
@@ -78,7 +108,9 @@ def write(path: Path, text: str, *, expected: bytes | None) -> None:
     """
     found = _content(path)
     if found != expected:
-        raise Conflict(f"{path.name} has changed on disk meanwhile; read the task again and repeat the change")
+        raise Conflict(
+            f"{path.name} has changed on disk meanwhile; read the task again and repeat the change"
+        )
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".zqf-", suffix=".tmp")
         try:
@@ -98,7 +130,9 @@ def write(path: Path, text: str, *, expected: bytes | None) -> None:
 def remove(path: Path, *, expected: bytes) -> None:
     """Delete a file that is still as it was read. Raises as `write` does."""
     if _content(path) != expected:
-        raise Conflict(f"{path.name} has changed on disk meanwhile; read the task again and repeat the change")
+        raise Conflict(
+            f"{path.name} has changed on disk meanwhile; read the task again and repeat the change"
+        )
     try:
         path.unlink()
     except OSError as exc:

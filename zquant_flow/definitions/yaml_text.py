@@ -17,7 +17,7 @@ from yaml._yaml import CParser
 MAX_BYTES = 10_000_000
 MAX_ALIASES = 100
 MAX_DEPTH = 50
-MAX_NODES = 500_000
+MAX_NODES = 400_000
 MAX_INT_DIGITS = 4_300
 
 # What the resolver below answers for nodes without a tag; real tags are longer.

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from dataclasses import dataclass
 from typing import IO
 
-from zquant_flow.backends.local import LocalBackend
 from zquant_flow.clock import SystemClock
 from zquant_flow.config import Settings
+from zquant_flow.engine.ahead import Ahead, lock_data_folder
 from zquant_flow.engine.authored import Authored
 from zquant_flow.engine.folder import TasksFolder
 from zquant_flow.engine.operations import Operations
 from zquant_flow.engine.service import Engine
-from zquant_flow.errors import DataFolderInUse
 from zquant_flow.plugin.manager import executor_classes
 from zquant_flow.store.database import Database
 
@@ -38,7 +35,8 @@ class Scheduler:
 
     def start_engine(self) -> None:
         """The engine alone: for one run, without a watched folder."""
-        self._lock = lock_data_folder(self.settings)
+        if self._lock is None:
+            self._lock = lock_data_folder(self.settings)
         self.engine.start()
 
     def stop(self, *, keep_attempts: bool = False) -> None:
@@ -51,12 +49,15 @@ class Scheduler:
             self._lock = None
 
 
-def assemble(settings: Settings, *, watch: bool = True, fires: bool = True) -> Scheduler:
+def assemble(
+    settings: Settings, *, watch: bool = True, fires: bool = True, ahead: Ahead | None = None
+) -> Scheduler:
     """The parts, made and not started. Without `fires` no schedule fires; without `watch` the folder is read once."""
+    ahead = ahead or Ahead.of(settings)
     database = Database(settings.database)
     engine = Engine(
         database=database,
-        backend=lambda on_event, on_lost: LocalBackend(settings.data_dir, on_event, on_lost),
+        backend=ahead.backend.attach,
         clock=SystemClock(),
         tasks_dir=settings.tasks_dir,
         data_dir=settings.data_dir,
@@ -67,7 +68,7 @@ def assemble(settings: Settings, *, watch: bool = True, fires: bool = True) -> S
         fires=fires,
     )
     operations = Operations(engine)
-    folder = TasksFolder(settings.tasks_dir, operations, database, zone=settings.zone.key, watch=watch)
+    folder = TasksFolder(ahead.loader, settings.tasks_dir, operations, database, watch=watch)
     return Scheduler(
         settings=settings,
         database=database,
@@ -75,23 +76,5 @@ def assemble(settings: Settings, *, watch: bool = True, fires: bool = True) -> S
         operations=operations,
         folder=folder,
         authored=Authored(operations, folder),
+        _lock=ahead.lock,
     )
-
-
-def lock_data_folder(settings: Settings) -> IO[str]:
-    """The lock that one control plane holds on its data folder; it goes with the process. Raises DataFolderInUse."""
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = settings.data_dir / "serve.lock"
-    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = file.read().strip() or "another process"
-        file.close()
-        raise DataFolderInUse(
-            f"{settings.data_dir} is in use by {pid}; stop that one, or choose another folder with --data"
-        ) from None
-    file.truncate(0)
-    file.write(f"process {os.getpid()}")
-    file.flush()
-    return file

@@ -36,19 +36,19 @@ class TasksFolder:
 
     def __init__(
         self,
+        loader: Loader,
         tasks_dir: Path,
         operations: Operations,
         database: Database,
         *,
-        zone: str | None = None,
         watch: bool = True,
     ) -> None:
-        """`zone`: of instants without offset in tasks that name none. Without `watch` the folder is read once."""
+        """Without `watch` the folder is read once."""
         self.path = tasks_dir
         self._operations = operations
         self._database = database
         self._watch = watch
-        self._loader = Loader(tasks_dir, timezone=zone)
+        self._loader = loader
         self._reading = threading.Lock()
         self._changes: queue.SimpleQueue[Changes | None] = queue.SimpleQueue()
         self._watcher: Watcher | None = None

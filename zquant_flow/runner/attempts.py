@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from zquant_flow.logs import AttemptLog
 from zquant_flow.runner.loop import Loop, Timer
-from zquant_flow.runner.processes import SpawnFailed
 from zquant_flow.runner.protocol import Frame, Key
+from zquant_flow.runner.starting import SpawnFailed
 
 GRACE = 10.0
 """Seconds between SIGTERM and SIGKILL, unless the order or the request says otherwise."""

@@ -15,8 +15,9 @@ from zquant_flow.runner.attempts import Attempt, Attempts
 from zquant_flow.runner.environment import order_environment
 from zquant_flow.runner.loop import CHUNK, Loop, Timer
 from zquant_flow.runner.output import OutputFile
-from zquant_flow.runner.processes import Processes, SpawnFailed
+from zquant_flow.runner.processes import Processes
 from zquant_flow.runner.protocol import Frame
+from zquant_flow.runner.starting import SpawnFailed
 from zquant_flow.runner.strays import Strays
 from zquant_flow.runner.words import split_command
 
@@ -63,14 +64,16 @@ class Pipe:
 
 
 class Command:
-    """A command that runs."""
+    """A command that runs, or is about to: then it has no pid yet."""
 
-    __slots__ = ("output", "pid", "pipe")
+    __slots__ = ("output", "pid", "pipe", "stopped", "writer")
 
-    def __init__(self, pid: int, pipe: Pipe, output: OutputFile) -> None:
-        self.pid = pid
+    def __init__(self, pipe: Pipe, writer: int, output: OutputFile) -> None:
+        self.pid = 0
         self.pipe = pipe
+        self.writer = writer
         self.output = output
+        self.stopped = False
 
 
 class Commands:
@@ -98,19 +101,34 @@ class Commands:
             reader, writer = os.pipe()
         except OSError as exc:
             raise SpawnFailed("spawn_failed", f"no pipe for the output: {exc.strerror}") from exc
-        try:
-            pid = self._processes.spawn(
-                argv, env, order.get("cwd"), writer, lambda code: self._ended(attempt, code)
-            )
-        except SpawnFailed:
-            os.close(reader)
-            raise
-        finally:
-            os.close(writer)
-        attempt.handle = Command(pid, Pipe(self._loop, reader, attempt.log.write), output)
-        self._running[os.path.basename(output.path)] = attempt
+        attempt.handle = Command(Pipe(self._loop, reader, attempt.log.write), writer, output)
+        self._processes.launch(
+            argv,
+            env,
+            order.get("cwd"),
+            writer,
+            lambda pid: self._started(attempt, pid),
+            lambda exc: self._failed(attempt, exc),
+            lambda code: self._ended(attempt, code),
+        )
+
+    def _started(self, attempt: Attempt, pid: int) -> None:
+        """It runs; what was asked of it before is told it now."""
+        command: Command = attempt.handle
+        command.pid = pid
+        os.close(command.writer)
+        self._running[os.path.basename(command.output.path)] = attempt
         if self._timer is None:
             self._timer = self._loop.later(PROGRESS_INTERVAL, self._look_for_progress)
+        if attempt.ending is not None:
+            self.terminate(attempt)
+        elif command.stopped:
+            self._processes.signal_group(pid, signal.SIGSTOP)
+
+    def _failed(self, attempt: Attempt, exc: SpawnFailed) -> None:
+        os.close(attempt.handle.writer)
+        attempt.handle.pipe.close()
+        self.attempts.finish(attempt, "failed", code=exc.code, error=str(exc))
 
     def terminate(self, attempt: Attempt) -> None:
         self._processes.signal_group(attempt.handle.pid, signal.SIGTERM)
@@ -119,10 +137,12 @@ class Commands:
         self._processes.signal_group(attempt.handle.pid, signal.SIGKILL)
 
     def pause(self, attempt: Attempt) -> None:
+        attempt.handle.stopped = True
         self._processes.signal_group(attempt.handle.pid, signal.SIGSTOP)
         self.attempts.paused(attempt)
 
     def resume(self, attempt: Attempt) -> None:
+        attempt.handle.stopped = False
         self._processes.signal_group(attempt.handle.pid, signal.SIGCONT)
         self.attempts.resumed(attempt)
 

@@ -15,8 +15,9 @@ from typing import Any
 from zquant_flow.runner.attempts import Attempt, Attempts
 from zquant_flow.runner.commands import Pipe, explain_exit
 from zquant_flow.runner.loop import Loop, Stream, Timer
-from zquant_flow.runner.processes import Processes, SpawnFailed
+from zquant_flow.runner.processes import Processes
 from zquant_flow.runner.protocol import Frame, Key
+from zquant_flow.runner.starting import SpawnFailed
 from zquant_flow.runner.strays import Strays
 
 IDLE_SECONDS = 60.0

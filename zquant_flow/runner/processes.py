@@ -7,28 +7,17 @@ still not see the orphans that a subreaper adopts.
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import socket
 from collections.abc import Callable
 
 from zquant_flow.runner.loop import Loop, guarded
+from zquant_flow.runner.spawner import Job, Spawner, libc_with_spawn
+from zquant_flow.runner.starting import DEFAULT_SIGNALS, SpawnFailed, explain, find
 
-_DEFAULTS = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD]
-"""Signals that the runner or Python treat in their own way, and a command must not inherit so."""
-
-SHELL_WORDS = frozenset(
-    ("cd", "exit", "export", "source", ".", "set", "unset", "ulimit", "if", "for", "while")
-)
-
-
-class SpawnFailed(Exception):
-    """The process did not start; `code` is for machines."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
+OnExit = Callable[[int], None]
+"""Gets the exit code, negative for a signal."""
 
 
 class Processes:
@@ -37,22 +26,51 @@ class Processes:
     def __init__(self, loop: Loop) -> None:
         self.on_orphan_exit: Callable[[], None] = _nothing
         self.on_sigterm: Callable[[], None] = _nothing
-        self._on_exit: dict[int, Callable[[int], None]] = {}
+        self._on_exit: dict[int, OnExit] = {}
+        self._children = f"/proc/self/task/{os.getpid()}/children"
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        self._wakeup, writer = socket.socketpair()
+        libc = libc_with_spawn()
+        self._spawner = Spawner(loop, libc, self._null) if libc is not None else None
+        self._wakeup, self._writer = socket.socketpair()
         self._wakeup.setblocking(False)
-        writer.setblocking(False)
-        self._writer = writer
+        self._writer.setblocking(False)
         for number in (signal.SIGCHLD, signal.SIGTERM):  # the loop acts on them, by the byte that wakes it
             signal.signal(number, lambda number, frame: None)
-        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         loop.watch(self._wakeup.fileno(), self._woken)
 
     def __contains__(self, pid: int) -> bool:
         return pid in self._on_exit
 
-    def __len__(self) -> int:
-        return len(self._on_exit)
+    def launch(
+        self,
+        argv: list[str],
+        env: dict[str, str],
+        cwd: str | None,
+        output: int,
+        on_start: Callable[[int], None],
+        on_failure: Callable[[SpawnFailed], None],
+        on_exit: OnExit,
+    ) -> None:
+        """Start a leader of a new session soon; `output` must stay open until one of the first two calls."""
+
+        def done(job: Job) -> None:
+            if job.error is not None:
+                on_failure(job.error)
+                return
+            self._on_exit[job.pid] = on_exit
+            guarded(on_start, job.pid)
+            self.reap()  # it may have ended before we knew it
+
+        if self._spawner is not None:
+            self._spawner.submit(Job(argv, env, cwd, output, done))
+            return
+        try:
+            pid = self.spawn(argv, env, cwd, output, on_exit)
+        except SpawnFailed as exc:
+            on_failure(exc)
+        else:
+            on_start(pid)
 
     def spawn(
         self,
@@ -60,13 +78,12 @@ class Processes:
         env: dict[str, str],
         cwd: str | None,
         output: int,
-        on_exit: Callable[[int], None],
+        on_exit: OnExit,
         channel: int | None = None,
     ) -> int:
-        """Start a leader of a new session and return its pid; raises SpawnFailed.
+        """Start a leader of a new session now and return its pid; raises SpawnFailed.
 
-        `output` becomes its stdout and stderr, `channel` its descriptor 3; `on_exit` gets the exit code, negative for
-        a signal.
+        `output` becomes its stdout and stderr, `channel` its descriptor 3.
         """
         actions: list[tuple[int, int, int]] = [(os.POSIX_SPAWN_DUP2, self._null, 0)]
         actions += ((os.POSIX_SPAWN_DUP2, output, number) for number in (1, 2))
@@ -77,10 +94,10 @@ class Processes:
         return pid
 
     def reap(self) -> None:
-        """Take every child that has ended."""
+        """Take every child that has ended; but not one that a spawner's thread has not told us of yet."""
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status = self._take()
             except ChildProcessError:
                 return
             if pid == 0:
@@ -102,6 +119,30 @@ class Processes:
         except (ProcessLookupError, PermissionError):
             return
 
+    def orphans(self) -> list[int]:
+        """Children that we did not start: the kernel lists them, with our workers, under the main thread."""
+        try:
+            with open(self._children, "rb", buffering=0) as file:
+                return [pid for pid in map(int, file.read(1 << 20).split()) if pid not in self._on_exit]
+        except OSError:
+            return []
+
+    def can_list_orphans(self) -> bool:
+        return os.path.exists(self._children)
+
+    def _take(self) -> tuple[int, int]:
+        """Pid and status of the next dead child, (0, 0) for none that may be taken now.
+
+        While threads start children, one that is neither registered nor an orphan is theirs: it stays a zombie, and
+        keeps its pid, until they have told.
+        """
+        if self._spawner is None or not self._spawner.pending:
+            return os.waitpid(-1, os.WNOHANG)
+        dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if dead is None or (dead.si_pid not in self._on_exit and dead.si_pid not in self.orphans()):
+            return 0, 0
+        return os.waitpid(dead.si_pid, 0)
+
     def _woken(self, events: int) -> None:
         try:
             numbers = self._wakeup.recv(4096)
@@ -119,68 +160,16 @@ def _nothing() -> None:
 def _spawn_in(
     cwd: str | None, argv: list[str], env: dict[str, str], actions: list[tuple[int, int, int]]
 ) -> int:
-    """posix_spawn knows no folder: the runner, which has one thread, goes there for that moment."""
-    if cwd:
-        try:
-            os.chdir(cwd)
-        except OSError as exc:
-            raise SpawnFailed(
-                "working_dir_missing", f"the working directory {cwd} can't be entered: {exc.strerror}"
-            ) from exc
+    """os.posix_spawn knows no folder: the runner goes there for that moment."""
     try:
-        path = _find(argv[0], env, cwd)
-        try:
-            return _exec(path, argv, env, actions)
-        except OSError as exc:
-            if exc.errno != errno.ENOEXEC:
-                raise
-            # No #! line: as execvp and every shell do.
-            return _exec("/bin/sh", ["/bin/sh", path, *argv[1:]], env, actions)
+        if cwd:
+            os.chdir(cwd)
+        path = find(argv[0], env, cwd)
+        return os.posix_spawn(
+            path, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=DEFAULT_SIGNALS
+        )
     except (OSError, ValueError) as exc:
-        raise _explain(exc, argv, env) from exc
+        raise explain(exc, argv, env, cwd) from exc
     finally:
         if cwd:
             os.chdir("/")
-
-
-def _exec(path: str, argv: list[str], env: dict[str, str], actions: list[tuple[int, int, int]]) -> int:
-    return os.posix_spawn(
-        path, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_DEFAULTS
-    )
-
-
-def _find(word: str, env: dict[str, str], cwd: str | None) -> str:
-    """The program that `word` names, by the PATH that the command itself will see; raises SpawnFailed."""
-    if "/" in word:
-        return word
-    search = env.get("PATH") or os.defpath
-    places = [f"{folder or '.'}/{word}" for folder in search.split(os.pathsep)]
-    for path in places:
-        if os.access(path, os.X_OK) and not os.path.isdir(path):
-            return path
-    for path in places:
-        if os.path.isfile(path):
-            raise SpawnFailed("permission_denied", f"{path} is not executable: chmod +x {path}")
-    hint = "; it is a word of the shell: write /bin/sh -c '...'" if word in SHELL_WORDS else ""
-    raise SpawnFailed(
-        "command_not_found", f"command not found: {word!r}{hint} (cwd {cwd or '/'}, PATH {search})"
-    )
-
-
-def _explain(exc: OSError | ValueError, argv: list[str], env: dict[str, str]) -> SpawnFailed:
-    if isinstance(exc, ValueError):
-        return SpawnFailed("spawn_failed", f"the command or its environment can't be passed on: {exc}")
-    if exc.errno in (errno.ENOENT, errno.ENOTDIR):
-        if os.path.exists(argv[0]):
-            return SpawnFailed(
-                "command_not_found", f"{argv[0]} names an interpreter (#! line) that is not there"
-            )
-        return SpawnFailed("command_not_found", f"command not found: {argv[0]!r} (cwd {os.getcwd()})")
-    if exc.errno in (errno.EACCES, errno.EPERM):
-        return SpawnFailed("permission_denied", f"{argv[0]} can't be executed: {exc.strerror}")
-    if exc.errno == errno.E2BIG:
-        size = sum(map(len, argv)) + sum(len(name) + len(value) for name, value in env.items())
-        return SpawnFailed(
-            "spawn_failed", f"arguments and environment are too long for this system ({size} characters)"
-        )
-    return SpawnFailed("spawn_failed", f"{argv[0]} could not be started: {exc.strerror}")

@@ -60,8 +60,7 @@ class Strays:
         self._ended_leaders: set[int] = set()
         self._asked: dict[Process, float] = {}
         self._suspects: dict[Process, set[Key]] = {}
-        self._children = f"/proc/self/task/{os.getpid()}/children"
-        self._works = become_subreaper() and os.path.exists(self._children)
+        self._works = become_subreaper() and processes.can_list_orphans()
         loop.at_turn_end(self._at_turn_end)
         processes.on_orphan_exit = self._orphan_ended
 
@@ -94,7 +93,7 @@ class Strays:
             self._sweep()
 
     def _sweep(self) -> None:
-        roots = self._orphans()
+        roots = self._processes.orphans()
         if not roots:
             self._deadlines.clear()
             self._ended_leaders.clear()
@@ -111,13 +110,6 @@ class Strays:
         if self._asked:
             self._loop.cancel(self._timer)
             self._timer = self._loop.later(ROUND, self._sweep)
-
-    def _orphans(self) -> list[int]:
-        try:
-            with open(self._children, "rb", buffering=0) as file:
-                return [pid for pid in map(int, file.read(1 << 20).split()) if pid not in self._processes]
-        except OSError:
-            return []
 
     def _judge(self, process: Process, now: float) -> None:
         if process in self._asked:

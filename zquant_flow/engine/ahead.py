@@ -1,0 +1,58 @@
+"""What can begin before the heavy parts are imported?
+
+The runner and the loader are processes: started first, they come up on another processor while this one imports.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+from typing import IO
+
+from zquant_flow.backends.local import LocalBackend
+from zquant_flow.config import Settings
+from zquant_flow.definitions.loader import Loader
+from zquant_flow.errors import DataFolderInUse
+
+
+@dataclass(slots=True)
+class Ahead:
+    """The parts that have processes of their own, and the lock they need."""
+
+    backend: LocalBackend
+    loader: Loader
+    lock: IO[str] | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Ahead:
+        """The parts, made and not started."""
+        return cls(LocalBackend(settings.data_dir), Loader(settings.tasks_dir, timezone=settings.zone.key))
+
+    @classmethod
+    def launched(cls, settings: Settings) -> Ahead:
+        """The parts, their processes on their way. Raises DataFolderInUse."""
+        ahead = cls.of(settings)
+        ahead.lock = lock_data_folder(settings)
+        ahead.backend.launch()
+        ahead.loader.start()
+        return ahead
+
+
+def lock_data_folder(settings: Settings) -> IO[str]:
+    """The lock that one control plane holds on its data folder; it goes with the process. Raises DataFolderInUse."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = settings.data_dir / "serve.lock"
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = file.read().strip() or "another process"
+        file.close()
+        raise DataFolderInUse(
+            f"{settings.data_dir} is in use by {holder}; stop that one, or choose another folder with --data"
+        ) from None
+    file.truncate(0)
+    file.write(f"process {os.getpid()}")
+    file.flush()
+    return file
