@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -86,8 +86,12 @@ class Settings(BaseSettings):
 
 
 def load_settings(**flags: Any) -> Settings:
-    """Settings with these flags on top; a flag that is None was not given."""
-    return Settings(**{name: value for name, value in flags.items() if value is not None})
+    """Settings with these flags on top; a flag that is None was not given. Raises BadRequest that names the setting."""
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as exc:
+        faults = [f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in exc.errors()]
+        raise BadRequest("settings: " + "; ".join(faults)) from exc
 
 
 def zone_named(name: str) -> ZoneInfo:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from zquant_flow.definitions.folder import Changes, Doubt, Folder
+from zquant_flow.definitions.folder import ODD, Changes, Doubt, Folder
 from zquant_flow.definitions.scan import FileStat
 
 
@@ -143,6 +143,16 @@ def test_a_file_that_vanishes_before_it_is_told_is_a_removal(folder, disk):
     del disk["a.yaml"]
     assert folder.take(0, disk.get) == []
     assert folder.take(0.2, disk.get) == [event(removed=["a.yaml"])]
+
+
+def test_a_file_that_must_not_be_read_is_not_told_and_keeps_its_last_version(folder, disk):
+    disk["a.yaml"] = ODD  # a link that leads out of the folder, or 2 GB
+    folder.written("a.yaml")
+    assert folder.take(0, disk.get) == []
+    assert "a.yaml" in folder.known
+    disk["a.yaml"] = stat(2)
+    folder.written("a.yaml")
+    assert folder.take(1, disk.get) == [event(["a.yaml"])]
 
 
 # Doubt: an unmounted disk looks like a wish to delete all tasks

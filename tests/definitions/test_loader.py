@@ -1,4 +1,8 @@
 import hashlib
+import os
+import select
+import subprocess
+import sys
 import threading
 import time
 from datetime import UTC, datetime
@@ -85,8 +89,6 @@ def test_an_empty_file_defines_nothing(load):
 
 
 def test_files_that_can_not_be_read_are_skipped_with_the_reason(loader, tasks_dir):
-    import os
-
     os.mkfifo(tasks_dir / "fifo.yaml")
     (tasks_dir / "folder.yaml").mkdir()
     (tasks_dir / "large.yaml").write_bytes(b"a" * 10_000_001)
@@ -100,6 +102,34 @@ def test_files_that_can_not_be_read_are_skipped_with_the_reason(loader, tasks_di
     assert "10,000,000" in found["large.yaml"].errors[0].message
     assert found["gone.yaml"].errors[0].code == "file_missing"
     assert found["notes.txt"].errors == ()
+
+
+def test_a_link_is_followed_below_the_folder_only(loader, tasks_dir, tmp_path):
+    (tmp_path / "outside.yaml").write_text(GOOD.format(name="outside"))
+    (tasks_dir / "..data").mkdir()
+    (tasks_dir / "..data/inside.yaml").write_text(GOOD.format(name="inside"))
+    (tasks_dir / "out.yaml").symlink_to(tmp_path / "outside.yaml")
+    (tasks_dir / "in.yaml").symlink_to("..data/inside.yaml")
+    out, inside = loader.load(["out.yaml", "in.yaml"])
+    assert (out.kind, out.definitions) == ("skipped", ())
+    assert "leads out of the tasks folder" in out.errors[0].message
+    assert inside.definitions[0].task.name == "inside"
+
+
+def test_the_process_ends_when_its_owner_is_killed(tmp_path):
+    script = (
+        "import sys, os, signal, pathlib\n"
+        "from zquant_flow.definitions.loader import Loader\n"
+        "loader = Loader(pathlib.Path(sys.argv[1]))\n"
+        "list(loader.load(['none.yaml']))\n"
+        "print(loader._process._child.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)
+    descriptor = os.pidfd_open(int(done.stdout)) if os.path.exists(f"/proc/{done.stdout.strip()}") else None
+    if descriptor is not None:
+        assert select.select([descriptor], [], [], 10)[0]
+        os.close(descriptor)
 
 
 def test_answers_come_in_order_while_reading_goes_on(loader, tasks_dir):

@@ -141,6 +141,13 @@ def test_all_faults_are_told_at_once():
     }
 
 
+def test_a_mapping_with_more_keys_than_anyone_writes_is_one_fault():
+    keys = {f"k{number}": 1 for number in range(300)}
+    assert faults(**keys)[""][0] == "too_many_keys"
+    assert faults(name="a", tasks=[{"name": "n"}, keys])["tasks.1"][0] == "too_many_keys"
+    assert task(name="a", command="x", params=keys).params == keys
+
+
 def test_an_unknown_key_is_refused_with_the_nearest_known_one():
     assert faults(name="a", command="x", dependancies=[])["dependancies"][0] == "unknown_key"
     assert (

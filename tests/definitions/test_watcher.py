@@ -200,6 +200,16 @@ def test_links_are_whole_when_they_appear(watch, tasks, heard):
     heard.changed("soft.yaml", "hard.yaml")
 
 
+def test_a_link_that_leads_out_is_passed_over_with_a_message(watch, tasks, heard, tmp_path):
+    watcher = watch()
+    (tmp_path / "outside.yaml").write_text("x")
+    os.symlink(tmp_path / "outside.yaml", tasks / "out.yaml")
+    (tasks / "after.yaml").write_text("x")
+    heard.changed("after.yaml")
+    assert heard.all_changed() == ["after.yaml"]
+    assert "leads out" in watcher.skipped["out.yaml"]
+
+
 def test_a_burst_is_joined_without_delaying_its_first(tasks):
     first, go_on, seen = threading.Event(), threading.Event(), []
     enough = threading.Event()
