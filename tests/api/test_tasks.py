@@ -344,3 +344,21 @@ def test_a_file_dropped_into_the_folder_is_listed_by_itself(api: Api) -> None:
     until(lambda: api("GET", f"/tasks?q={name}")["total"] == 1, 5)
     (api.tasks / "dropped.yaml").unlink()
     until(lambda: api("GET", f"/tasks?q={name}")["total"] == 0, 5)
+
+
+def test_a_template_stays_one_argument_whatever_its_value(api: Api) -> None:
+    command = 'python -c "import sys; print(sys.argv[1:])" {{ params.symbol }} {{ execution.task }}'
+    task = make(api, config={"command": command}, params={"symbol": "ALL"})
+    value = "a b; $(touch /tmp/never) 'c"
+    execution = api("POST", f"/tasks/{task['id']}/trigger", json={"params": {"symbol": value}})[
+        "execution_id"
+    ]
+    assert api.ended(execution)["status"] == "success"
+    assert api("GET", f"/executions/{execution}/log").text.strip() == str([value, task["name"]])
+
+
+def test_an_unknown_name_in_a_template_fails_and_says_which(api: Api) -> None:
+    task = make(api, config={"command": "echo {{ params.nothing }}"})
+    ended = api.ended(api("POST", f"/tasks/{task['id']}/trigger")["execution_id"])
+    assert (ended["status"], ended["error_code"]) == ("failed", "invalid_params")
+    assert "nothing" in ended["error_message"]

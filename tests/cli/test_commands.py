@@ -36,7 +36,17 @@ def test_help_lists_the_commands(folder: Path) -> None:
 
 
 def test_next_prints_utc_for_scripts(folder: Path) -> None:
-    words = ("next", "0 18 * * 1-5", "--tz", "Asia/Shanghai", "--from", "2026-01-01T00:00:00", "-n", "2", "--json")
+    words = (
+        "next",
+        "0 18 * * 1-5",
+        "--tz",
+        "Asia/Shanghai",
+        "--from",
+        "2026-01-01T00:00:00",
+        "-n",
+        "2",
+        "--json",
+    )
     done = zqf(folder, *words)
     assert json.loads(done.stdout) == {"fires": ["2026-01-01T10:00:00+00:00", "2026-01-02T10:00:00+00:00"]}
 
@@ -135,7 +145,9 @@ def test_run_fires_no_schedule(folder: Path) -> None:
         (("serve", "--host", "0.0.0.0", "--port", "0"), "ZQUANT_FLOW_ADMIN_TOKEN"),
     ],
 )
-def test_wrong_use_is_one_plain_line_and_exit_code_2(folder: Path, words: tuple[str, ...], message: str) -> None:
+def test_wrong_use_is_one_plain_line_and_exit_code_2(
+    folder: Path, words: tuple[str, ...], message: str
+) -> None:
     (folder / "tasks" / "hello.yaml").write_text("name: hello\ncommand: echo\n")
     done = zqf(folder, *words)
     assert done.returncode == 2, done

@@ -60,8 +60,8 @@ def count(n=5, pause=0.0):
         time.sleep(pause)
     return n
 def clean_up(path):
-    open(path + ".began", "w").close()
     try:
+        open(path + ".began", "w").close()
         time.sleep(60)
     finally:
         open(path, "w").write("cleaned")

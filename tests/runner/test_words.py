@@ -59,3 +59,20 @@ def test_a_list_is_exact() -> None:
 def test_what_can_not_be_run_is_refused(command: str | list[str]) -> None:
     with pytest.raises(DefinitionError):
         split_command(command)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("sync --symbol {{ params.symbol }}", ["sync", "--symbol", "{{ params.symbol }}"]),
+        ("sync --x={{ params.a | default('b c') }}", ["sync", "--x={{ params.a | default('b c') }}"]),
+        ("'{{ a }} and' {{ b }}", ["{{ a }} and", "{{ b }}"]),
+    ],
+)
+def test_a_template_belongs_to_its_word_and_needs_no_shell(command: str, words: list[str]) -> None:
+    assert not needs_shell(command)
+    assert split_command(command) == words
+
+
+def test_an_operator_beside_a_template_still_needs_a_shell() -> None:
+    assert needs_shell("echo {{ a }} | wc")

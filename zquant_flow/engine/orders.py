@@ -86,7 +86,7 @@ def _rendered(config: Mapping[str, Any], execution: Execution, attempt: int) -> 
     """The command with its templates replaced. It is split first, so that a value stays one argument."""
     words, shell = config.get("command"), config.get("shell")
     if isinstance(words, str):
-        if not is_template(words) or (shell is not False and (shell or needs_shell(words))):
+        if not is_template(words) or needs_shell(words):
             return config
         words = split_command(words, shell)
     if not isinstance(words, list) or not any(map(is_template, words)):

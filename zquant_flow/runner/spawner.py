@@ -8,6 +8,7 @@ with two other processes that never sleep: 570 starts a second from one thread, 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import sys
@@ -101,8 +102,9 @@ class Spawner:
         try:
             return self._spawn(_bytes(path), argv, env, job)
         except OSError as exc:
-            if exc.strerror != os.strerror(8):  # ENOEXEC: no #! line; as execvp and every shell do
+            if exc.errno != errno.ENOEXEC:
                 raise
+            # No #! line: as execvp and every shell do.
             return self._spawn(b"/bin/sh", [b"/bin/sh", _bytes(path), *argv[1:]], env, job)
 
     def _spawn(self, path: bytes, argv: list[bytes], env: list[bytes], job: Job) -> int:

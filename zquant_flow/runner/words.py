@@ -1,10 +1,12 @@
 """Which words does a command consist of, and does it need a shell?
 
-SEMANTICS §5.1. Pure: used to check definitions as well as to run them.
+SEMANTICS §5.1. Pure: used to check definitions as well as to run them. A template (`{{ params.symbol }}`) is opaque here:
+it belongs to the word it stands in, blanks, quotes and all, and is rendered later.
 """
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 
@@ -15,6 +17,9 @@ OPERATORS = frozenset("|&;<>$*?~`\n")
 
 _ALIVE_IN_DOUBLE_QUOTES = frozenset("$`")
 DEFAULT_SHELL = "/bin/sh"
+_TEMPLATE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
+_MASK = "\ue000"
+"""Stands for a template while words are told apart: private use, a letter to every rule of quoting."""
 
 
 def needs_shell(command: str) -> bool:
@@ -25,7 +30,7 @@ def needs_shell(command: str) -> bool:
 def find_operator(command: str) -> str | None:
     """The first such operator."""
     quote = ""
-    characters = iter(command)
+    characters = iter(_TEMPLATE.sub(_MASK, command))
     for character in characters:
         if quote == "'":
             quote = "" if character == "'" else quote
@@ -70,10 +75,11 @@ def split_command(command: str | Sequence[str], shell: str | bool | None = None)
 
 
 def _words(command: str) -> list[str]:
+    templates = iter(_TEMPLATE.findall(command))
     try:
-        words = shlex.split(command)
+        words = shlex.split(_TEMPLATE.sub(_MASK, command))
     except ValueError as exc:
         raise DefinitionError(f"the command can't be split into words: {exc}", field="command") from exc
     if not words or not words[0]:
         raise DefinitionError("the command is empty", field="command")
-    return words
+    return [re.sub(_MASK, lambda _: next(templates), word) for word in words]
