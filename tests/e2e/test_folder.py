@@ -129,3 +129,12 @@ def test_the_second_file_of_a_name_is_loaded_as_soon_as_the_first_is_gone(server
     (server.tasks / "heir-1.yaml").unlink()
     until(lambda: (client.find("heir") or {}).get("source") == "heir-2.yaml", "the name taken over", 3)
     assert client.load_errors("heir-2.yaml") == []
+
+
+def test_a_template_in_a_command_stays_one_argument_whatever_is_in_it(server, client):
+    drop(
+        server.tasks / "template.yaml",
+        "name: template\nparams: {who: 小 明}\ncommand: printf '[%s]' {{ params.who }} \"{{params.who}}!\"\n",
+    )
+    until(lambda: client.find("template"), "template in the list")
+    assert client.log(client.succeeded("template", who="a b; $c")["id"]) == "[a b; $c][a b; $c!]"
