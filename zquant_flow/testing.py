@@ -65,7 +65,9 @@ class FakeBackend:
         alive = [[order["id"], order["attempt"]] for order in self.active.values()]
         return {"attempts": alive, "outcomes": list(self.kept)}
 
-    def start_attempts(self, orders: Sequence[Frame]) -> None:
+    def start_attempts(self, orders: Sequence[Frame], acknowledged: Sequence[tuple[int, int]]) -> None:
+        gone = set(map(tuple, acknowledged))
+        self.kept = [outcome for outcome in self.kept if (outcome["id"], outcome["attempt"]) not in gone]
         with self._lock:
             self.orders += orders
             self.active |= {order["id"]: order for order in orders}
@@ -82,10 +84,6 @@ class FakeBackend:
 
     def resume(self, execution_id: int, attempt: int) -> None:
         self.on_event({"op": "resumed", "items": [[execution_id, attempt]]})
-
-    def ack(self, attempts: Sequence[tuple[int, int]]) -> None:
-        gone = set(map(tuple, attempts))
-        self.kept = [outcome for outcome in self.kept if (outcome["id"], outcome["attempt"]) not in gone]
 
     def forget_spool(self) -> None: ...
 

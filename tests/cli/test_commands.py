@@ -78,7 +78,7 @@ def test_validate_names_file_line_and_column(folder: Path) -> None:
     done = zqf(folder, "validate")
     assert done.returncode == 2
     assert "tasks/bad.yaml:3:1: " in done.stdout
-    assert done.stdout.splitlines()[-1] == "1 task, 1 errors"
+    assert done.stdout.splitlines()[-1] == "1 task, 1 error"
 
 
 def test_validate_is_silent_about_good_files_and_takes_paths(folder: Path) -> None:

@@ -58,7 +58,7 @@ def test_a_runner_is_started_and_carries_attempts(engine: Engine) -> None:
     assert (hello["attempts"], hello["outcomes"]) == ([], [])
     engine.start(1, ["true"])
     assert engine.outcome()["kind"] == "success"
-    engine.backend.ack([[1, 1]])
+    engine.backend.start_attempts([], [[1, 1]])
 
 
 def test_a_long_data_folder_works(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_another_engine_attaches_to_the_runner_that_was_left(engine: Engine, tmp
     assert [outcome["id"] for outcome in hello["outcomes"]] == [2]
     gate.touch()
     assert follower.outcome()["kind"] == "success"
-    follower.backend.ack([[1, 1], [2, 1]])
+    follower.backend.start_attempts([], [[1, 1], [2, 1]])
     follower.backend.stop()
 
 

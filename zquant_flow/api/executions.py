@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -58,7 +59,7 @@ def get_execution(control: Ctl, execution_id: ExecutionId, include: str = "") ->
         raise BadRequest("include: `attempts`, `children`, or both with a comma between")
     row = _row(control, execution_id)
     attempts = queries.attempts_of(control.database, execution_id) if "attempts" in wanted else None
-    out = execution_out(row, attempts=attempts)
+    out = {**execution_out(row, attempts=attempts), "params": _params(control, row)}
     if "children" in wanted:
         out["children"] = _children(control, row)
     return out
@@ -119,9 +120,22 @@ def execution_page(control: Control, query: ExecutionQuery, *, task_id: int | No
     return {"executions": [execution_out(row) for row in rows], "total": total}
 
 
+def _params(control: Control, row: Any) -> dict[str, Any]:
+    """The params of an execution; an inline node without its own has those of its workflow's execution."""
+    if row.params is None and row.inline:
+        row = queries.execution_row(control.database, row.parent_execution_id) or row
+    return json.loads(row.params) if row.params else {}
+
+
 def _children(control: Control, row: Any) -> list[dict[str, Any]]:
     """A workflow's nodes: those with rows, and those of the plan that have none yet."""
-    found = [execution_out(child) for child in queries.children_of(control.database, row)]
+    params = _params(control, row)
+    found = [
+        execution_out(child)
+        if child.params or not child.inline
+        else {**execution_out(child), "params": params}
+        for child in queries.children_of(control.database, row)
+    ]
     if Status(row.status) not in (Status.PENDING, Status.RUNNING, Status.PAUSED):
         return found
     known = {child["node"] for child in found}

@@ -80,9 +80,14 @@ class LocalBackend:
         self._reader.start()
         return hello
 
-    def start_attempts(self, orders: Sequence[Frame]) -> None:
-        """Start attempts (docs/architecture.md: an order)."""
-        self.send({"op": "start", "items": list(orders)})
+    def start_attempts(self, orders: Sequence[Frame], acknowledged: Sequence[Sequence[int]] = ()) -> None:
+        """Start attempts (docs/architecture.md: an order); outcomes `[id, attempt]` that are in the database go first."""
+        frames: list[Frame] = []
+        if acknowledged:
+            frames.append({"op": "ack", "items": acknowledged})
+        if orders:
+            frames.append({"op": "start", "items": orders})
+        self.send(*frames)
 
     def terminate(
         self, execution_id: int, attempt: int, kind: str = "terminated", grace: float | None = None
@@ -99,13 +104,9 @@ class LocalBackend:
     def resume(self, execution_id: int, attempt: int) -> None:
         self.send({"op": "resume", "id": execution_id, "attempt": attempt})
 
-    def ack(self, items: Sequence[Sequence[int]]) -> None:
-        """These outcomes, `[id, attempt]`, are in the database."""
-        self.send({"op": "ack", "items": [list(item) for item in items]})
-
-    def send(self, frame: Frame) -> None:
-        """Send a frame; raises RunnerUnavailable when the connection is gone."""
-        data = encode(frame)
+    def send(self, *frames: Frame) -> None:
+        """Send frames; raises RunnerUnavailable when the connection is gone."""
+        data = b"".join(map(encode, frames))
         sock = self._sock
         if sock is None:
             raise RunnerUnavailable("there is no connection to the runner")

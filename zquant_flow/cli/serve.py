@@ -73,7 +73,22 @@ def _serve_http(settings: Settings, scheduler: Any, listener: socket.socket) -> 
         date_header=False,
     )
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    _stop_by_signal(scheduler)
     QuietServer(config).run(sockets=[listener])
+
+
+def _stop_by_signal(scheduler: Any) -> None:
+    """uvicorn sends itself the signal that ended it once more, which is not yet impatience; the next one is."""
+    seen = 0
+
+    def asked(number: int, frame: Any) -> None:
+        nonlocal seen
+        seen += 1
+        if seen > 1:
+            scheduler.engine.hurry()
+
+    signal.signal(signal.SIGTERM, asked)
+    signal.signal(signal.SIGINT, asked)
 
 
 def _greet(settings: Settings, scheduler: Any, url: str) -> None:

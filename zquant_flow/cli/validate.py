@@ -68,7 +68,7 @@ def _print(found: Sequence[tuple[Path, str, LoadError]], tasks: int) -> None:
         shown = _shown(root / path)
         sys.stdout.write(f"{shown}:{error.line}:{error.column}: {error.message}\n")
     noun = "task" if tasks == 1 else "tasks"
-    verdict = f"{len(found)} errors" if found else "no errors"
+    verdict = "no errors" if not found else "1 error" if len(found) == 1 else f"{len(found)} errors"
     sys.stdout.write(f"{tasks} {noun}, {verdict}\n")
 
 

@@ -44,6 +44,8 @@ def build_action(
     """
     executor = _executor_of(form, base, errors)
     if executor is None:
+        if form.executor is None and form.command is None and form.python is None:
+            _refuse_config(form, base, "task", errors)
         return None
     config = _config_of(executor, form, base, executors, folder, errors, outer)
     if config is None:
@@ -104,11 +106,8 @@ def _config_of(
     errors: list[FieldError],
     outer: ActionForm | None,
 ) -> dict[str, Any] | None:
-    if executor in ("command", "python") and form.config:
-        for key in form.config:
-            hint = did_you_mean(key, OF_A_COMMAND)
-            message = f"unknown key {key[:100]!r} for a {executor}{hint}"
-            errors.append(FieldError((*base, "config", key), message, "unknown_key"))
+    if executor in ("command", "python"):
+        _refuse_config(form, base, executor, errors)
     if executor == "command":
         assert form.command is not None
         return _command(form.command, _first(form.shell, outer and outer.shell), base, errors)
@@ -119,6 +118,14 @@ def _config_of(
         module, _, function = form.python.partition(":")
         return {"module": module, "function": function, "folder": folder}
     return _plugin_config(executor, form.config or {}, base, executors, errors)
+
+
+def _refuse_config(form: ActionForm, base: Path, what: str, errors: list[FieldError]) -> None:
+    """Without an executor of a plugin, what is left in `config` is a misspelt key of ours."""
+    for key in form.config or ():
+        hint = did_you_mean(key, OF_A_COMMAND)
+        message = f"unknown key {key[:100]!r} for a {what}{hint}"
+        errors.append(FieldError((*base, "config", key), message, "unknown_key"))
 
 
 def _command(

@@ -130,13 +130,11 @@ class _Planner:
             self.change.read.append(file)
             self.change.waiting.pop(file.path, None)
             todo[file.path] = file
+        todo |= self._unblocked()
         while todo:
-            before = len(todo)
-            again = {path: file for path, file in todo.items() if not self._try(file)}
-            again |= {path: file for path, file in self.change.waiting.items() if self._may_now(file)}
-            if len(again) >= before:
-                break
-            todo = again
+            for file in todo.values():
+                self._try(file)
+            todo = self._unblocked()
         self._report_orphans()
         return self.change
 
@@ -155,17 +153,16 @@ class _Planner:
         self.change.claims.pop(name, None)
         self.change.archived.append(name)
 
-    def _try(self, file: LoadedFile) -> bool:
+    def _try(self, file: LoadedFile) -> None:
         """Load the file if nothing stands against it; what stands against it becomes its errors."""
         errors = file.errors or self._against(file)
-        if errors:
-            self.change.errors[file.path] = tuple(errors)
-            if not file.errors:
-                self.change.waiting[file.path] = file
-            return bool(file.errors)
-        self.change.waiting.pop(file.path, None)
-        self._claim(file)
-        return True
+        if not errors:
+            self.change.waiting.pop(file.path, None)
+            self._claim(file)
+            return
+        self.change.errors[file.path] = tuple(errors)
+        if not file.errors:
+            self.change.waiting[file.path] = file
 
     def _claim(self, file: LoadedFile) -> None:
         change = self.change
@@ -183,8 +180,9 @@ class _Planner:
         change.names_of[file.path] = names
         change.errors[file.path] = ()
 
-    def _may_now(self, file: LoadedFile) -> bool:
-        return not self._against(file)
+    def _unblocked(self) -> dict[str, LoadedFile]:
+        """The waiting files that nothing stands against any more, lowest path first; each of them will be loaded."""
+        return {path: file for path, file in sorted(self.change.waiting.items()) if not self._against(file)}
 
     def _against(self, file: LoadedFile) -> list[LoadError]:
         """What the rest of the registry says against this file."""

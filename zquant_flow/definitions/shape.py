@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -83,10 +84,22 @@ _RUNS = frozenset({"command", "python", "executor", "task", "task_id"})
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of the file form, for editors."""
-    schema = TaskForm.model_json_schema()
+    schema = _without_sources(TaskForm.model_json_schema())
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "zquant-flow task or workflow"
     return _without_nulls(schema)  # type: ignore[no-any-return]
+
+
+def _without_sources(schema: Any) -> Any:
+    """The schema without the pointers to our design that docstrings carry."""
+    if isinstance(schema, dict):
+        return {key: _without_sources(value) for key, value in schema.items()}
+    if isinstance(schema, list):
+        return [_without_sources(item) for item in schema]
+    return _SOURCE.sub("", schema) if isinstance(schema, str) else schema
+
+
+_SOURCE = re.compile(r" \((?:SEMANTICS|CONTRACT|DESIGN)[^)]*\)")
 
 
 def _without_nulls(schema: Any) -> Any:

@@ -6,13 +6,14 @@ The file is written first, read back by the loader like any other, and registere
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zquant_flow.core.model import TaskType
 from zquant_flow.definitions import writing
 from zquant_flow.definitions.faults import DefinitionErrors, FieldError
-from zquant_flow.definitions.registry import Entry
+from zquant_flow.definitions.loader import LoadedDefinition, LoadedFile, LoadError
+from zquant_flow.definitions.registry import Entry, plan_change
 from zquant_flow.engine.folder import TasksFolder
 from zquant_flow.engine.operations import Operations
 from zquant_flow.errors import DefinedInFile, NameInUse, TaskNotFound, TaskReferenced
@@ -29,9 +30,8 @@ class Authored:
 
     def create(self, raw: Mapping[str, Any], *, actor: str) -> tuple[Entry, tuple[str, ...]]:
         """Make a task; its entry and the codes of what it can't do yet. Raises DefinitionErrors, NameInUse."""
-        from zquant_flow.definitions.schema import (
-            parse_definition,  # 0.1 s that a start without REST edits never pays
-        )
+        # Imported late, here and below: 0.1 s that a start without REST edits never pays.
+        from zquant_flow.definitions.schema import parse_definition
 
         parsed = parse_definition(
             raw, origin="rest", executors=load_executors(), task_name=self._name_of, default_name=None
@@ -43,8 +43,10 @@ class Authored:
             task_id = self._operations.reserve_id(name)
             words = self._words(raw, name)
             path = writing.file_name(task_id, name)
-            writing.write(self._folder.path / path, writing.new_text(words), expected=None)
-            return self._taken(path, name), parsed.warnings
+            text = writing.new_text(words)
+            self._check(text, path)
+            writing.write(self._folder.path / path, text, expected=None)
+            return self._taken(path, name, actor), parsed.warnings
 
     def change(self, task_id: int, raw: Mapping[str, Any], *, actor: str) -> tuple[Entry, tuple[str, ...]]:
         """Change the given fields; `None` clears one. Raises DefinedInFile for a Python task."""
@@ -59,10 +61,11 @@ class Authored:
             if name != entry.name:
                 if name in self._operations.registry.by_name:
                     raise NameInUse(f"a task named {name!r} exists; choose another name")
-                self._operations.rename(task_id, name)
-            self._check(text, entry)
+            self._check(text, entry.source)
             writing.write(path, text, expected=before)
-            return self._taken(entry.source, name), ()
+            if name != entry.name:
+                self._operations.rename(task_id, name)
+            return self._taken(entry.source, name, actor), ()
 
     def delete(self, task_id: int, *, actor: str, force: bool = False) -> None:
         """Remove the document from its file, and archive. Raises TaskReferenced where workflows refer to it."""
@@ -75,22 +78,19 @@ class Authored:
             text = writing.without_document(before.decode(), entry.document)
             if text is None:
                 writing.remove(path, expected=before)
-                self._folder.removed_now([entry.source])
+                self._folder.removed_now([entry.source], actor=actor)
             else:
                 writing.write(path, text, expected=before)
-                self._folder.load_now([entry.source])
+                self._folder.load_now([entry.source], actor=actor)
 
-    def _taken(self, path: str, name: str) -> Entry:
+    def _taken(self, path: str, name: str, actor: str) -> Entry:
         """Register what was written, and the entry it became."""
-        self._folder.load_now([path])
+        self._folder.load_now([path], actor=actor)
         entry = self._operations.registry.by_name.get(name)
         if entry is not None and entry.source == path:
             return entry
-        errors = self._operations.registry.errors.get(path, ())
-        raise DefinitionErrors(
-            [FieldError(tuple(error.field.split(".")), error.message, error.code) for error in errors]
-            or [FieldError((), f"{path} was written and not loaded")]
-        )
+        _raise(self._operations.registry.errors.get(path, ()))
+        raise DefinitionErrors([FieldError((), f"{path} was written and not loaded")])
 
     def _words(self, raw: Mapping[str, Any], name: str) -> dict[str, Any]:
         """The words of a file for a REST body; node ids become node names."""
@@ -148,13 +148,22 @@ class Authored:
             words = {**dict.fromkeys(replaced - words.keys()), **words}
         return words
 
-    def _check(self, text: str, entry: Entry) -> None:
-        """Would the loader take this text? Raises DefinitionErrors before anything is written."""
+    def _check(self, text: str, path: str) -> None:
+        """Would this text be loaded from there? Raises DefinitionErrors before anything is written."""
         from zquant_flow.definitions.schema import parse_definition
         from zquant_flow.definitions.yaml_text import read_yaml
 
-        for document in read_yaml(text.encode()):
-            parse_definition(document.value, origin="file", executors=load_executors(), folder=entry.folder)
+        executors, folder = load_executors(), path.rpartition("/")[0]
+        loaded = tuple(
+            LoadedDefinition(
+                task=parse_definition(document.value, origin="file", executors=executors, folder=folder).task,
+                line=1,
+                document=document.index,
+            )
+            for document in read_yaml(text.encode())
+        )
+        file = LoadedFile(path=path, kind="tasks", definitions=loaded)
+        _raise(plan_change(self._operations.registry, [file]).errors.get(path, ()))
 
     def _entry(self, task_id: int) -> Entry:
         entry = self._operations.registry.by_id.get(task_id)
@@ -185,6 +194,17 @@ class Authored:
             raise TaskReferenced(
                 f"task {entry.name!r} is used by {shown}; change those, or send `force=true`", workflows=users
             )
+
+
+def _raise(errors: Sequence[LoadError]) -> None:
+    """The errors of a file as those of a request, if there are any."""
+    if errors:
+        raise DefinitionErrors(
+            [
+                FieldError(tuple(error.field.split(".")) if error.field else (), error.message, error.code)
+                for error in errors
+            ]
+        )
 
 
 _RUNNABLE = ("command", "python", "executor", "tasks")

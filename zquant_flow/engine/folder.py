@@ -93,13 +93,13 @@ class TasksFolder:
         """Read what changed since the last time, once, without watching."""
         self._first_scan()
 
-    def load_now(self, paths: Iterable[str]) -> list[LoadedFile]:
+    def load_now(self, paths: Iterable[str], *, actor: str = "file") -> list[LoadedFile]:
         """Read these files and register them before returning; what the watcher says of them later is old news."""
-        return self._read(list(paths), ())
+        return self._read(list(paths), (), actor=actor)
 
-    def removed_now(self, paths: Iterable[str]) -> None:
+    def removed_now(self, paths: Iterable[str], *, actor: str = "file") -> None:
         """Archive what stood in these files, which are gone."""
-        self._read([], list(paths))
+        self._read([], list(paths), actor=actor)
 
     def _first_scan(self) -> dict[str, FileStat | None]:
         """Read what is new or changed; returns the files as the watcher is to believe them, lost ones among them."""
@@ -139,7 +139,9 @@ class TasksFolder:
             return False
         return True
 
-    def _read(self, changed: list[str], removed: Iterable[str], *, force: bool = False) -> list[LoadedFile]:
+    def _read(
+        self, changed: list[str], removed: Iterable[str], *, actor: str = "file", force: bool = False
+    ) -> list[LoadedFile]:
         """Read files, and those that import them, and register what is new; returns all that was read."""
         with self._reading:
             removed = list(removed)
@@ -155,14 +157,14 @@ class TasksFolder:
                 if force or file.path in users or self._digests.get(file.path) != file.digest:
                     batch.append(file)
                 if len(batch) >= BATCH:
-                    self._register(batch, removed)
+                    self._register(batch, removed, actor)
                     batch, removed = [], []
             if batch or removed:
-                self._register(batch, removed)
+                self._register(batch, removed, actor)
             return read
 
-    def _register(self, files: list[LoadedFile], removed: list[str]) -> None:
-        self._operations.register(files, removed)
+    def _register(self, files: list[LoadedFile], removed: list[str], actor: str) -> None:
+        self._operations.register(files, removed, actor=actor)
         for file in files:
             self._remember(file.path, file.digest, file.dependencies)
 

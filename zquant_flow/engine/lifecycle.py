@@ -249,6 +249,8 @@ class Lifecycle:
         scope = {"params": parent.params, "nodes": parent.run.results}
         try:
             child.params = {**child.params, **resolve(arguments, scope)}
+            assert child.row is not None
+            child.row["params"] = rows.json_text(child.params)
         except ZquantFlowError as error:
             self._doomed.append((child, "invalid_params", str(error)))
             return False
@@ -335,6 +337,8 @@ class Lifecycle:
         if kind == "displaced":
             self._again(execution)
             return
+        if outcome.get("progress"):
+            self.progressed({"id": execution.id, **outcome["progress"]})
         self.memory.batch.attempts.append(rows.attempted(execution, outcome))
         if kind == "success":
             self._end(execution, Status.SUCCESS, result=outcome.get("result"))

@@ -38,7 +38,7 @@ def created(memory: Memory, execution: Execution, *, actor: str, resume_from: in
 
 
 def node_started(memory: Memory, execution: Execution) -> Row:
-    """The first row of an inline node: it is written when its first attempt starts."""
+    """The first row of an inline node: it is written when its first attempt starts. No params: those of its root."""
     parent = execution.parent
     assert parent is not None
     return {
@@ -52,6 +52,7 @@ def node_started(memory: Memory, execution: Execution) -> Row:
         "status": "running",
         "trigger_type": "workflow",
         "logical_time": execution.logical_time,
+        "params": None,
         "created_time": memory.now,
         "start_time": memory.now,
         "attempt_start": memory.now,

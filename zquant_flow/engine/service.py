@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Frame = dict[str, Any]
 ENGINE_ID = 1
+KILL_SECONDS = 15.0
+"""How long a stop waits for attempts that have been ended; the runner's own grace is shorter."""
 STORE_PAUSE = 0.5
 """Seconds between two tries to write."""
 
@@ -51,13 +53,12 @@ class Backend(Protocol):
     """A place where attempts run. Its calls come from the engine's thread."""
 
     def start(self) -> Frame: ...
-    def start_attempts(self, orders: Sequence[Frame]) -> None: ...
+    def start_attempts(self, orders: Sequence[Frame], acknowledged: Sequence[tuple[int, int]]) -> None: ...
     def terminate(
         self, execution_id: int, attempt: int, kind: str = ..., grace: float | None = ...
     ) -> None: ...
     def pause(self, execution_id: int, attempt: int) -> None: ...
     def resume(self, execution_id: int, attempt: int) -> None: ...
-    def ack(self, attempts: Sequence[tuple[int, int]]) -> None: ...
     def forget_spool(self) -> None: ...
     def stop(self, keep_attempts: bool) -> None: ...
 
@@ -95,6 +96,7 @@ class Engine:
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._idle = threading.Event()
+        self._hurried = threading.Event()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_numbers = itertools.count()
         self._listeners: list[Callable[[], None]] = []
@@ -122,6 +124,7 @@ class Engine:
         if self._thread is not None:
             return
         self._stopping.clear()
+        self._hurried.clear()
         memory = self.memory
         memory.now = self._clock.micros()
         self.database.open()
@@ -165,11 +168,17 @@ class Engine:
         self._dispatcher.open = False
         self._note_idle()
 
+    def hurry(self) -> None:
+        """Cut the grace of a stop that is under way: whoever asks twice doesn't want to wait."""
+        self._hurried.set()
+        self._idle.set()
+
     def _let_attempts_end(self) -> None:
-        if self._idle.wait(self._grace):
+        if self._idle.wait(self._grace) and not self._hurried.is_set():
             return
+        self._idle.clear()
         self._post(self._end_attempts)
-        self._idle.wait(self._grace + 15)
+        self._idle.wait(KILL_SECONDS)
 
     def _end_attempts(self) -> None:
         for execution in self.memory.executions.values():
@@ -315,10 +324,8 @@ class Engine:
         return orders
 
     def _act(self, effects: Effects, orders: list[Frame]) -> None:
-        if effects.acknowledge:
-            self._backend.ack(effects.acknowledge)
-        if orders:
-            self._backend.start_attempts(orders)
+        if orders or effects.acknowledge:
+            self._backend.start_attempts(orders, effects.acknowledge)
         for execution, kind in effects.terminate:
             self._backend.terminate(execution.id, execution.retry_count + 1, kind)
         for execution in effects.pause:

@@ -94,12 +94,12 @@ class Database:
             )
 
 
+_TAKE = text("UPDATE counters SET value = value + :count WHERE name = :name RETURNING value")
+
+
 def take(connection: Connection, counter: str, count: int) -> int:
     """Reserve `count` numbers of a counter in this transaction; the first of them."""
-    last = connection.execute(
-        text("UPDATE counters SET value = value + :count WHERE name = :name RETURNING value"),
-        {"count": count, "name": counter},
-    ).scalar_one()
+    last = connection.execute(_TAKE, {"count": count, "name": counter}).scalar_one()
     return int(last) - count + 1
 
 
