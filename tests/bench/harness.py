@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import os
 import shutil
@@ -69,8 +68,6 @@ def scheduler(folder: Path, *, slots: int = 10, watch: bool = False) -> Iterator
     )
     made = assemble(settings, watch=watch)
     made.start()
-    gc.collect()
-    gc.freeze()
     try:
         yield made
     finally:

@@ -150,7 +150,7 @@ class Server:
             process.wait()
             raise
         until(lambda: not self.processes(), "the end of all that the server had started")
-        assert code in (0, -signal.SIGTERM), f"the server ended with exit code {code}:\n{self.errors()}"
+        assert code == 0, f"the server ended with exit code {code}:\n{self.errors()}"
         return code
 
     def kill(self) -> None:

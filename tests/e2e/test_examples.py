@@ -79,13 +79,11 @@ def test_demo_shows_its_progress_while_it_runs(client):
     assert client.log(running).splitlines()[-1] == "demo: step 10 of 10"
 
 
-@pytest.mark.xfail(strict=False, reason="the progress that comes with an outcome is not taken")
 def test_a_quick_task_ends_with_its_last_progress(client):
     found = client.succeeded("disk_report", folder="market/data")
     assert (found["current_item"], found["total_items"], found["processed_items"]) == ("files", 3, 3)
 
 
-@pytest.mark.xfail(strict=False, reason="the params of an inline node are not written")
 def test_a_node_shows_the_arguments_it_was_called_with(client):
     nodes = nodes_of(client.succeeded("estimate_pi", points=8_000, seed=5))
     assert nodes["throw-3"]["params"] == {"points": 1_000, "seed": 7}

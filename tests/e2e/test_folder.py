@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.e2e.serving import drop, until
 
 SECOND = 1.0
@@ -120,7 +118,6 @@ def test_two_files_with_one_name_leave_the_first_and_tell_the_second(server, cli
     assert client.log(client.succeeded("twice")["id"]) == "first\n"
 
 
-@pytest.mark.xfail(strict=False, reason="a removal alone does not look at the files that wait for a name")
 def test_the_second_file_of_a_name_is_loaded_as_soon_as_the_first_is_gone(server, client):
     drop(server.tasks / "heir-1.yaml", "name: heir\ncommand: echo first\n")
     until(lambda: client.find("heir"), "heir in the list")

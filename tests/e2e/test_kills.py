@@ -93,7 +93,6 @@ def test_a_running_workflow_lists_its_nodes_also_those_that_have_not_begun(killa
     assert client.ended(running)["status"] == "success"
 
 
-@pytest.mark.xfail(strict=False, reason="SIGTERM ends the process before it has stopped in order")
 def test_sigterm_ends_the_server_with_exit_code_0_and_withdraws_its_address(start_server):
     server = start_server()
     assert server.stop() == 0

@@ -121,7 +121,6 @@ def test_a_body_that_is_no_json_object_is_a_4xx(client, content):
     assert {"code", "detail"} <= answer.json().keys()
 
 
-@pytest.mark.xfail(strict=False, reason="what only the loader refuses stays in the tasks folder")
 @pytest.mark.parametrize(
     ("body", "field"),
     [({"tasks": [{"task": "nobody"}]}, "tasks.0.task"), ({"config": {"comand": "true"}}, "config.comand")],

@@ -211,9 +211,9 @@ class _Planner:
                 loaded,
                 "task_missing",
                 f"node {node!r} refers to task {name!r}, which is not registered{did_you_mean(name, self.owner)}",
-                field="tasks",
+                field=f"tasks.{position}.task",
             )
-            for node, name in _references(loaded.task)
+            for position, node, name in _references(loaded.task)
             if name not in own and name not in self.owner
         ]
 
@@ -231,7 +231,7 @@ class _Planner:
         stack: list[tuple[TaskDef, list[str]]] = [(task, [])]
         while stack:
             current, path = stack.pop()
-            for _, name in _references(current):
+            for *_, name in _references(current):
                 if name == goal:
                     return [*path, name]
                 if name in seen:
@@ -260,7 +260,7 @@ class _Planner:
         for entry in self.registry.by_name.values():
             if entry.definition.workflow is None or entry.source in self.change.names_of:
                 continue
-            wanted = {name for _, name in _references(entry.definition)}
+            wanted = {name for *_, name in _references(entry.definition)}
             if wanted & gone:
                 missing = ", ".join(repr(name) for name in sorted(wanted & gone))
                 self.change.errors[entry.source] = (
@@ -280,11 +280,12 @@ class _Planner:
         return bool(errors) and all(error.code == "task_missing" for error in errors)
 
 
-def _references(task: TaskDef) -> list[tuple[str, str]]:
-    """(node, task name) of every node that refers to a registered task."""
+def _references(task: TaskDef) -> list[tuple[int, str, str]]:
+    """(position, node, task name) of every node that refers to a registered task."""
     if task.workflow is None:
         return []
-    return [(node.name, node.task) for node in task.workflow.nodes if node.task is not None]
+    nodes = enumerate(task.workflow.nodes)
+    return [(position, node.name, node.task) for position, node in nodes if node.task is not None]
 
 
 def _error(loaded: LoadedDefinition, code: str, message: str, *, field: str = "name") -> LoadError:

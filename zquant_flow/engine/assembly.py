@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from typing import IO
 
@@ -32,6 +33,9 @@ class Scheduler:
         """Take the data folder, start the engine, load the tasks folder. Raises DataFolderInUse."""
         self.start_engine()
         self.folder.start()
+        # What was made until here stays: the collector need not look at it again with every thousand new objects.
+        gc.collect()
+        gc.freeze()
 
     def start_engine(self) -> None:
         """The engine alone: for one run, without a watched folder."""

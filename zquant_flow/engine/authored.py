@@ -58,9 +58,8 @@ class Authored:
             words = self._changed_words(raw)
             text = writing.edited_text(before.decode(), entry.document, words)
             name = str(raw.get("name") or entry.name)
-            if name != entry.name:
-                if name in self._operations.registry.by_name:
-                    raise NameInUse(f"a task named {name!r} exists; choose another name")
+            if name != entry.name and name in self._operations.registry.by_name:
+                raise NameInUse(f"a task named {name!r} exists; choose another name")
             self._check(text, entry.source)
             writing.write(path, text, expected=before)
             if name != entry.name:

@@ -131,12 +131,12 @@ class Memory:
     def new_id(self) -> int:
         """The next execution id; it is written with the turn's batch."""
         self.last_id += 1
-        self.batch.last_id = self.last_id
         return self.last_id
 
     def take_batch(self) -> Batch:
         """The turn's batch, and an empty one in its place."""
         full, self.batch = self.batch, Batch()
+        full.last_id = self.last_id
         return full
 
     def settle(self) -> None:

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Executable, bindparam, delete, insert, literal_column, update
+from sqlalchemy import Connection, Executable, bindparam, delete, insert, literal_column, text, update
 
 from zquant_flow.core.status import ACTIVE
-from zquant_flow.store.database import Database, take
-from zquant_flow.store.tables import attempts, audit, counters, engines, executions, fires, tasks
+from zquant_flow.store.database import Database
+from zquant_flow.store.tables import attempts, audit, engines, executions, fires, tasks
 
 Row = dict[str, Any]
 
@@ -44,7 +44,7 @@ class Batch:
     audit: list[Row] = field(default_factory=list)
     void_after: int | None = None
     last_id: int = 0
-    """The highest execution id that this batch gives away; 0 where it gives none."""
+    """The highest execution id given so far, this batch included."""
 
     def __bool__(self) -> bool:
         return any(True for _ in self._filled()) or self.void_after is not None
@@ -161,8 +161,9 @@ _HEARTBEAT = (
     .where(engines.c.id == bindparam("b_id"), engines.c.epoch == bindparam("b_epoch"))
     .values(heartbeat=bindparam("heartbeat"))
 )
-_LAST_ID = (
-    update(counters).where(counters.c.name == literal_column("'execution'")).values(value=bindparam("last"))
+_NUMBERS = text(
+    "UPDATE counters SET value = CASE WHEN name = 'change' THEN value + :count ELSE :last_id END "
+    "WHERE name IN ('change', 'execution') RETURNING name, value"
 )
 _VOID = delete(fires).where(fires.c.logical_time > bindparam("after"), fires.c.outcome != "fired")
 
@@ -183,12 +184,13 @@ def apply(database: Database, batch: Batch, *, engine_id: int, epoch: int, now: 
 
 
 def _number(connection: Connection, batch: Batch) -> None:
-    if batch.last_id:
-        connection.execute(_LAST_ID, {"last": batch.last_id})
     rows = list(batch.numbered())
-    if rows:
-        for seq, row in enumerate(rows, take(connection, "change", len(rows))):
-            row["change_seq"] = seq
+    if not rows:
+        return
+    answer = connection.execute(_NUMBERS, {"last_id": batch.last_id, "count": len(rows)})
+    last = max(value for name, value in answer if name == "change")
+    for position, row in enumerate(rows, last - len(rows) + 1):
+        row["change_seq"] = position
 
 
 def _write(connection: Connection, name: str, statement: Executable, rows: list[Row], exact: bool) -> None:
