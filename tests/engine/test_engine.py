@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.engine.conftest import EVERY_MINUTE, retrying
 from zquant_flow.core.model import (
-    Action,
     Catchup,
     OnFailure,
     Overlap,
-    RetryPolicy,
     Rule,
     Schedule,
     TriggerRule,
@@ -22,22 +19,6 @@ from zquant_flow.core.model import (
 from zquant_flow.errors import AlreadyFired, AlreadyRunning, TaskNotFound, WrongState
 from zquant_flow.store import queries
 from zquant_flow.testing import Harness, command_node, command_task, workflow_task
-
-EVERY_MINUTE = Schedule(rules=(Rule(cron="* * * * *"),))
-
-
-def retrying(times: int, seconds: int = 60) -> Action:
-    return Action(
-        executor="command",
-        config={"command": "true"},
-        retry=RetryPolicy(max_retries=times, interval=timedelta(seconds=seconds)),
-    )
-
-
-@pytest.fixture
-def h(tmp_path: Path) -> Iterator[Harness]:
-    with Harness(tmp_path) as harness:
-        yield harness
 
 
 def ledger(h: Harness, task_id: int) -> list[tuple[str, str]]:

@@ -76,8 +76,8 @@ def due(schedule: Schedule, *, cursor: datetime, now: datetime, anchor: datetime
 def next_fire(schedule: Schedule, after: datetime, *, anchor: datetime, zone: ZoneInfo) -> datetime | None:
     """The first instant strictly later than `after` over all rules, within [start_at, end_at]; None if there is none."""
     zone = zone_of(schedule, zone)
-    if schedule.start_at is not None:
-        after = max(after, schedule.start_at - _TICK)
+    if schedule.start_at is not None and schedule.start_at > after:
+        after = schedule.start_at - _TICK
     base = _utc(schedule.start_at or anchor)
     found = [fire for rule in schedule.rules if (fire := _next_of(rule, _utc(after), base, zone)) is not None]
     earliest = min(found, default=None)

@@ -14,9 +14,6 @@ from zquant_flow.core.model import TaskDef
 from zquant_flow.definitions.faults import did_you_mean
 from zquant_flow.definitions.loader import LoadedDefinition, LoadedFile, LoadError
 
-REST_SOURCE = ""
-"""The source of tasks that stand in no file."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
@@ -196,12 +193,8 @@ class _Planner:
             seen.add(name)
             owner = self.owner.get(name)
             if owner is not None and owner != file.path:
-                where = f"by {owner}" if owner else "by a task made over REST"
-                found.append(
-                    _error(
-                        loaded, "name_in_use", f"the name {name!r} is in use {where}; choose another `name`"
-                    )
-                )
+                message = f"the name {name!r} is in use by {owner}; choose another `name`"
+                found.append(_error(loaded, "name_in_use", message))
             found += self._missing(loaded, own)
         return found or [error for loaded in file.definitions for error in self._circles(loaded, own)]
 

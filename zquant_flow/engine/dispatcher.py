@@ -48,6 +48,12 @@ class Dispatcher:
         """An attempt starts."""
         self.running += 1
 
+    def forget(self) -> None:
+        """Nothing waits and nothing runs."""
+        self.running = 0
+        self._queues.clear()
+        self._priorities.clear()
+
     @property
     def waiting(self) -> int:
         """How many entries wait; some of them may have lost their reason meanwhile."""

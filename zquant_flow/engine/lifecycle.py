@@ -7,6 +7,7 @@ that one) is collected as effects, to be carried out after the commit. Nothing h
 from __future__ import annotations
 
 import json
+import logging
 import random
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -25,6 +26,8 @@ from zquant_flow.engine.dispatcher import Dispatcher
 from zquant_flow.engine.memory import Execution, Memory, Run, Task
 from zquant_flow.errors import ZquantFlowError
 
+log = logging.getLogger(__name__)
+
 UNBOUNDED = 1 << 62
 PROGRESS_INTERVAL = 0.25
 
@@ -38,7 +41,6 @@ class Effects:
     pause: list[Execution] = field(default_factory=list)
     resume: list[Execution] = field(default_factory=list)
     acknowledge: list[tuple[int, int]] = field(default_factory=list)
-    after: list[Callable[[], None]] = field(default_factory=list)
 
 
 class Lifecycle:
@@ -56,6 +58,11 @@ class Lifecycle:
         self._wake = wake
         self._plans: dict[tuple[int, int], Plan] = {}
         self._doomed: deque[tuple[Execution, str, str]] = deque()
+
+    def forget(self) -> None:
+        """Nothing is to be done any more."""
+        self.effects = Effects()
+        self._doomed.clear()
 
     def take_effects(self) -> Effects:
         """The turn's effects, and an empty collection in their place."""
@@ -113,7 +120,7 @@ class Lifecycle:
         if execution.row is not None:
             execution.row["waiting_for"] = "overlap"
         else:
-            self.memory.batch.waiting.append(rows.waiting(self.memory, execution, None))
+            self.memory.updates(execution).waiting.append(rows.waiting(self.memory, execution, None))
         execution.task.queue.append(execution)
 
     def proceed(self, execution: Execution) -> None:
@@ -121,7 +128,8 @@ class Lifecycle:
         if execution.definition.workflow is not None:
             self._start_workflow(execution, execution.definition.workflow)
         elif execution.action is None:
-            self.fail(execution, "nothing_to_run", f"task {execution.task.name!r} has nothing to run")
+            error = f"task {execution.task.name!r} has nothing to run"
+            self._doomed.append((execution, "nothing_to_run", error))
         else:
             self.dispatcher.add(execution, priority=execution.action.priority)
 
@@ -141,9 +149,7 @@ class Lifecycle:
             workflow_type=workflow.workflow_type,
             on_failure=workflow.on_failure,
         )
-        wanted = frozenset().union(
-            *(referenced_nodes(node.arguments) for node in workflow.nodes if node.arguments)
-        )
+        wanted = _wanted(workflow)
         return Run(
             plan=plan, progress=progress, max_parallel=workflow.max_parallel or UNBOUNDED, wanted=wanted
         )
@@ -311,11 +317,11 @@ class Lifecycle:
             execution.start_time = memory.now
             execution.started_monotonic = memory.clock.monotonic()
         update = rows.started(memory, execution)
-        if execution.row is not None:
+        if execution.row is not None and execution.id not in memory.changed:
             del update["b_id"]
             execution.row.update(update)
         else:
-            memory.batch.started.append(update)
+            memory.updates(execution).started.append(update)
         self._note_latest(execution)
 
     def _occupy(self, execution: Execution) -> None:
@@ -323,6 +329,18 @@ class Lifecycle:
         self.effects.start.append(execution)
 
     # ── attempts end ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def take_outcome(self, outcome: dict[str, Any]) -> None:
+        """Take one outcome of the backend. One that can't be taken ends its own execution and hurts no other."""
+        try:
+            self.attempt_ended(outcome)
+        except Exception:
+            log.exception("outcome %s could not be taken", outcome, extra={"action": "outcome_failed"})
+            execution = self.memory.executions.get(outcome["id"])
+            if execution is not None:
+                self.fail(
+                    execution, "internal_error", "its outcome could not be taken; the server's log says why"
+                )
 
     def attempt_ended(self, outcome: dict[str, Any]) -> None:
         """Take one outcome of the backend. One that nobody waits for is only acknowledged."""
@@ -334,6 +352,8 @@ class Lifecycle:
             return
         self.dispatcher.release()
         kind = outcome["kind"]
+        if execution.status is Status.PAUSED:
+            execution.status = advance(Status.PAUSED, Status.RUNNING)
         if kind == "displaced":
             self._again(execution)
             return
@@ -366,7 +386,7 @@ class Lifecycle:
         execution.status = advance(execution.status, Status.PENDING)
         execution.waiting_for = "shutdown" if kind == "shutdown" else "retry"
         until = self.memory.now + int(delay / timedelta(microseconds=1))
-        self.memory.batch.waiting.append(rows.waiting(self.memory, execution, until))
+        self.memory.updates(execution).waiting.append(rows.waiting(self.memory, execution, until))
         self._note_latest(execution)
         self.wait_for_retry(execution, delay.total_seconds())
 
@@ -376,7 +396,7 @@ class Lifecycle:
         def due() -> None:
             if self.memory.executions.get(execution.id) is not execution:
                 return
-            if execution.task.paused:
+            if execution.task.paused and execution.parent is None:
                 execution.task.held.append(execution)
             else:
                 self.requeue(execution)
@@ -388,9 +408,13 @@ class Lifecycle:
 
         The attempt keeps its number, so the runner must forget the old outcome first: it is acknowledged in this turn.
         """
+        if execution.terminating is not None:
+            why = execution.terminating
+            self._end(execution, Status.TERMINATED, code=why, error=_WHY_ENDED[why])
+            return
         execution.status = advance(execution.status, Status.PENDING)
         execution.waiting_for = "slot"
-        self.memory.batch.waiting.append(rows.waiting(self.memory, execution, None))
+        self.memory.updates(execution).waiting.append(rows.waiting(self.memory, execution, None))
         self.requeue(execution)
 
     def requeue(self, execution: Execution) -> None:
@@ -399,9 +423,25 @@ class Lifecycle:
 
     # ── executions end ──────────────────────────────────────────────────────────────────────────────────────────
 
+    def lost(self, execution: Execution, why: str) -> None:
+        """The attempt runs nowhere any more, and nobody will say how it ended."""
+        now = self.memory.now
+        self.attempt_ended(
+            {
+                "id": execution.id,
+                "attempt": execution.retry_count + 1,
+                "kind": "lost",
+                "code": "attempt_lost",
+                "error": f"{why}, and nobody knows how this attempt ended",
+                "started": execution.attempt_start or now,
+                "ended": now,
+            }
+        )
+
     def fail(self, execution: Execution, code: str, error: str) -> None:
-        """End an execution that can't even start an attempt."""
-        self._end(execution, Status.FAILED, code=code, error=error)
+        """End an execution that can't even start an attempt; one that has ended meanwhile stays as it is."""
+        if self.memory.executions.get(execution.id) is execution:
+            self._end(execution, Status.FAILED, code=code, error=error)
 
     def _end(
         self,
@@ -421,7 +461,7 @@ class Lifecycle:
             seconds = memory.clock.monotonic() - execution.started_monotonic
         if status is Status.SUCCESS:
             execution.percent = 100.0
-        memory.batch.ended.append(
+        memory.updates(execution).ended.append(
             rows.ended(memory, execution, seconds=seconds, result=result, code=code, error=error)
         )
         if not execution.inline:
@@ -437,14 +477,25 @@ class Lifecycle:
         if task.latest_id == execution.id:
             task.latest_status = execution.status.value
         self.memory.batch.activity.append(rows.activity(task, -1))
-        self._let_next(task)
+        self.let_next(task)
 
-    def _let_next(self, task: Task) -> None:
+    def let_next(self, task: Task) -> None:
         """The first that waits for the task's active executions goes on, once none of them is left."""
-        if task.queue and all(other in task.queue for other in task.active.values()):
-            following = task.queue.popleft()
-            following.waiting_for = "slot"
+        if not task.queue or len(task.queue) < len(task.active):
+            return
+        following = task.queue.popleft()
+        following.waiting_for = "slot"
+        if task.paused and following.trigger_type is TriggerType.SCHEDULE:
+            task.held.append(following)
+        else:
             self.proceed(following)
+
+    def release(self, task: Task) -> None:
+        """What a pause has held goes on."""
+        held, task.held = task.held, []
+        for execution in held:
+            if self.memory.executions.get(execution.id) is execution:
+                self.proceed(execution)
 
     def _node_ended(self, parent: Execution, child: Execution, status: Status, result: str | None) -> None:
         run = parent.run
@@ -560,7 +611,7 @@ class Lifecycle:
         if execution.status is status or status not in (Status.PAUSED, Status.RUNNING):
             return
         execution.status = advance(execution.status, status)
-        self.memory.batch.paused.append(rows.paused(self.memory, execution))
+        self.memory.updates(execution).paused.append(rows.paused(self.memory, execution))
         self._note_latest(execution)
 
     def progressed(self, facts: dict[str, Any]) -> None:
@@ -568,7 +619,8 @@ class Lifecycle:
         execution = self.memory.executions.get(facts["id"])
         if execution is None:
             return
-        execution.percent = facts.get("percent", execution.percent)
+        if "percent" in facts:
+            execution.percent = rows.percent(facts["percent"])
         self.memory.batch.progress.append(rows.progressed(self.memory, execution, facts))
 
     def _note_latest(self, execution: Execution) -> None:
@@ -576,6 +628,14 @@ class Lifecycle:
         if task.latest_id == execution.id and not execution.inline:
             task.latest_status = execution.status.value
             self.memory.batch.activity.append(rows.activity(task, 0))
+
+
+def _wanted(workflow: Workflow) -> frozenset[str]:
+    """The nodes whose results others use; all of them where a template names nodes, for it may compute which."""
+    for node in workflow.nodes:
+        if node.action is not None and "nodes" in str(node.action.config.get("command", "")):
+            return frozenset(other.name for other in workflow.nodes)
+    return frozenset().union(*(referenced_nodes(node.arguments) for node in workflow.nodes if node.arguments))
 
 
 _WHY_ENDED = {

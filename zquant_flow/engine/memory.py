@@ -42,6 +42,8 @@ class Task:
     latest_id: int | None = None
     latest_status: str | None = None
     latest_time: int | None = None
+    seen_until: int | None = None
+    """The newest logical time that has fired; None until it is asked for."""
 
     @property
     def idle(self) -> bool:
@@ -122,11 +124,26 @@ class Memory:
     last_id: int
     tasks: dict[int, Task] = field(default_factory=dict)
     by_name: dict[str, Task] = field(default_factory=dict)
+    archived: dict[int, Task] = field(default_factory=dict)
+    """Tasks that are gone and still have executions."""
     executions: dict[int, Execution] = field(default_factory=dict)
     batch: Batch = field(default_factory=Batch)
     fresh: list[Execution] = field(default_factory=list)
+    changed: dict[int, int] = field(default_factory=dict)
+    """How often each execution's row has been changed in this turn."""
     now: int = 0
     """The wall clock at the start of this turn."""
+
+    def updates(self, execution: Execution) -> Batch:
+        """Where the next change of this execution's row belongs: a second one in a turn is written after the first."""
+        times = self.changed.get(execution.id, 0)
+        self.changed[execution.id] = times + 1
+        batch = self.batch
+        for _ in range(times):
+            if batch.later is None:
+                batch.later = Batch()
+            batch = batch.later
+        return batch
 
     def new_id(self) -> int:
         """The next execution id; it is written with the turn's batch."""
@@ -144,3 +161,10 @@ class Memory:
         for execution in self.fresh:
             execution.row = None
         self.fresh.clear()
+        self.changed.clear()
+
+    def forget(self) -> None:
+        """Know nothing any more: what is under way will be rebuilt from the rows."""
+        for known in (self.tasks, self.by_name, self.archived, self.executions, self.changed, self.fresh):
+            known.clear()
+        self.batch = Batch()

@@ -10,14 +10,16 @@ from datetime import datetime
 from typing import Any
 
 from zquant_flow.core.instants import to_micros
-from zquant_flow.core.schedule import SkipReason
 from zquant_flow.core.status import Status, TriggerType
+from zquant_flow.definitions.faults import FieldError
+from zquant_flow.definitions.json_values import is_plain, to_plain
 from zquant_flow.definitions.loader import LoadedFile
 from zquant_flow.definitions.registry import Change, Registry
 from zquant_flow.engine import rows
 from zquant_flow.engine.memory import Execution, Task
 from zquant_flow.engine.service import Engine
-from zquant_flow.errors import AlreadyFired, ExecutionNotFound, TaskNotFound, WrongState
+from zquant_flow.engine.tasks import idle_span
+from zquant_flow.errors import AlreadyFired, ExecutionNotFound, ParamsError, TaskNotFound, WrongState
 from zquant_flow.store import queries
 
 REGISTER_CHUNK = 250
@@ -77,15 +79,17 @@ class Operations:
         Raises TaskNotFound, AlreadyRunning (`overlap: skip`), AlreadyFired (that logical time has its execution).
         """
         moment = to_micros(logical_time)
+        given = _plain(params or {})
 
         def work() -> int:
             task = self._task(task_id)
             claim = moment is not None and self._may_fire(task, moment, rerun)
-            wait = self._scheduler.take_place(task, trigger_type)
+            wait = self._scheduler.take_place(task)
             execution = self._lifecycle.create(
-                task, trigger_type, actor=actor, params=params, logical_time=moment, wait=wait
+                task, trigger_type, actor=actor, params=given, logical_time=moment, wait=wait
             )
             if claim and moment is not None:
+                self._scheduler.ledger.note(task, moment)
                 self._memory.batch.fires.append(rows.fired(self._memory, task, moment, execution.id))
             self._note("trigger", actor, task_id=task_id, execution_id=execution.id)
             return execution.id
@@ -155,34 +159,33 @@ class Operations:
     ) -> None:
         def work() -> None:
             task = self._task(task_id)
-            reason = SkipReason.PAUSED if task.enabled else SkipReason.DISABLED
-            was_idle, was_paused = task.idle, task.paused
+            was_paused = task.paused
+            if task.idle:
+                self._close_span(task)
             task.enabled = task.enabled if enabled is None else enabled
             task.paused = task.paused if paused is None else paused
-            if was_idle:
-                self._close_span(task, reason)
             task.idle_since = self._memory.now if task.idle else None
             self._scheduler.arm(task)
             self._memory.batch.switches.append(rows.switched(self._memory, task, actor))
             self._note(action, actor, task_id=task_id)
             if was_paused and not task.paused:
-                held, task.held = task.held, []
-                for execution in held:
-                    self._lifecycle.requeue(execution)
+                self._lifecycle.release(task)
 
         self._engine.call(work)
 
-    def _close_span(self, task: Task, reason: SkipReason) -> None:
+    def _close_span(self, task: Task) -> None:
         """The instants while the task was idle are skipped, as one span; nothing of it is caught up."""
         memory = self._memory
-        since = task.idle_since
-        if task.definition.schedule is not None and since is not None and since < memory.now:
-            memory.batch.fires.append(rows.skipped(memory, task, since, memory.now, reason.value))
+        for start, end, reason in idle_span(task, memory.now):
+            memory.batch.fires.append(rows.skipped(memory, task, start, end, reason.value))
         task.cursor = memory.now
 
     def _may_fire(self, task: Task, moment: int, rerun: bool) -> bool:
         """Whether this execution takes the logical time's place in the ledger."""
-        other = queries.fired(self._engine.database, task.id, moment)
+        other = self._scheduler.ledger.fired(task, moment)
+        for row in self._memory.batch.fires:  # and of this very turn
+            if (row["task_id"], row["logical_time"], row["outcome"]) == (task.id, moment, "fired"):
+                other = row["execution_id"]
         if other is None:
             return True
         if rerun:
@@ -213,3 +216,14 @@ class Operations:
         self._memory.batch.audit.append(
             rows.noted(self._memory, action, actor, task_id=task_id, execution_id=execution_id)
         )
+
+
+def _plain(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Params as every database and every JSON reader takes them. Raises ParamsError that names the field."""
+    if is_plain(params):
+        return params
+    errors: list[FieldError] = []
+    plain: Mapping[str, Any] = to_plain(params, errors, ("params",))
+    if errors:
+        raise ParamsError(f"{errors[0].field}: {errors[0].message}", field=errors[0].field)
+    return plain

@@ -13,8 +13,10 @@ from typing import Any
 from zquant_flow.core.model import TaskDef, decode
 from zquant_flow.core.progress import Step
 from zquant_flow.core.status import FINAL, Status, TriggerType
+from zquant_flow.definitions.registry import Entry
 from zquant_flow.engine.lifecycle import Lifecycle
 from zquant_flow.engine.memory import Execution, Memory, Task
+from zquant_flow.engine.tasks import task_of
 from zquant_flow.store import definitions as store
 from zquant_flow.store import queries
 from zquant_flow.store.database import Database
@@ -41,7 +43,6 @@ class _Recovery:
         self._memory = memory
         self._lifecycle = lifecycle
         self._definitions: dict[tuple[int, int], TaskDef] = {}
-        self._archived: dict[int, Task] = {}
         self._steps: dict[int, Step] = {}
         self._waiting_until: dict[int, int] = {}
 
@@ -51,17 +52,28 @@ class _Recovery:
         for tree in trees:
             self._rebuild(tree, executions)
         reported = {(outcome["id"], outcome["attempt"]) for outcome in outcomes}
+        told = {
+            id_
+            for id_, attempt in reported
+            if id_ in executions and _attempt(executions[id_]) == (id_, attempt)
+        }
         carried = alive | reported
         for execution in executions.values():
             if _attempt(execution) in carried and execution.status in (Status.RUNNING, Status.PAUSED):
                 self._lifecycle.dispatcher.occupy()
+        for execution in executions.values():
+            if execution.status is Status.PENDING and execution.waiting_for == "overlap":
+                execution.task.queue.append(execution)
         for execution in list(executions.values()):
             self._continue_workflow(execution)
         for outcome in outcomes:
-            self._lifecycle.attempt_ended(outcome)
+            self._lifecycle.take_outcome(outcome)
         for execution in list(executions.values()):
-            if execution.id in self._memory.executions and execution.run is None:
+            untold = _attempt(execution) not in reported and execution.id not in told
+            if untold and execution.id in self._memory.executions and execution.run is None:
                 self._go_on(execution, alive)
+        for task in {execution.task.id: execution.task for execution in executions.values()}.values():
+            self._lifecycle.let_next(task)
         return len(trees)
 
     def _rebuild(self, tree: list[Any], executions: dict[int, Execution]) -> None:
@@ -115,6 +127,7 @@ class _Recovery:
             attempt_start=row.attempt_start,
             waiting_for=row.waiting_for,
             percent=row.progress_percent,
+            pausing=row.pause_requested,
             terminating="terminated" if row.terminate_requested else None,
         )
         elapsed = 0.0 if row.start_time is None else max(0.0, (self._memory.now - row.start_time) / 1e6)
@@ -127,25 +140,20 @@ class _Recovery:
 
     def _task(self, row: Any) -> Task:
         """The task of an execution; one that was archived meanwhile is built anew, outside the schedule."""
-        known = self._memory.tasks.get(row.task_id) or self._archived.get(row.task_id)
+        known = self._memory.tasks.get(row.task_id) or self._memory.archived.get(row.task_id)
         if known is not None:
             return known
         facts = queries.task_row(self._database, row.task_id)
         assert facts is not None
-        task = self._archived[row.task_id] = Task(
+        entry = Entry(
             id=facts.id,
             name=facts.name,
             version=facts.version,
+            content_hash=facts.content_hash,
             definition=self._definition(facts.id, facts.version, None),
-            folder=(facts.source or "").rpartition("/")[0],
-            enabled=False,
-            paused=False,
-            anchor=facts.anchor,
-            cursor=facts.cursor,
-            latest_id=facts.latest_execution_id,
-            latest_status=facts.latest_status,
-            latest_time=facts.latest_time,
+            source=facts.source or "",
         )
+        task = self._memory.archived[row.task_id] = task_of(entry, facts)
         return task
 
     def _definition(self, task_id: int, version: int, task: Task | None) -> TaskDef:
@@ -168,7 +176,7 @@ class _Recovery:
         started = [position[row.node] for row in below if Status(row.status) not in FINAL]
         run.occupied = len(started)
         for row in below:
-            if row.node in run.wanted and row.status == Status.SUCCESS:
+            if row.node in run.wanted and Status(row.status) in FINAL:
                 run.results[row.node] = {"result": json.loads(row.result) if row.result else None}
         self._steps[execution.id] = run.progress.restore(ended, started)
 
@@ -193,25 +201,16 @@ class _Recovery:
         if _attempt(execution) in alive:
             if execution.terminating is not None:
                 self._lifecycle.effects.terminate.append((execution, "terminated"))
+            elif execution.pausing:
+                self._lifecycle.effects.pause.append(execution)
             return
         self._lifecycle.dispatcher.occupy()
-        now = self._memory.now
-        self._lifecycle.attempt_ended(
-            {
-                "id": execution.id,
-                "attempt": execution.retry_count + 1,
-                "kind": "lost",
-                "code": "attempt_lost",
-                "error": "the process that carried this attempt is gone, and nobody knows how it ended",
-                "started": execution.attempt_start or now,
-                "ended": now,
-            }
-        )
+        self._lifecycle.lost(execution, "the process that carried it is gone")
 
     def _wait_on(self, execution: Execution) -> None:
         if execution.waiting_for == "overlap":
-            execution.task.queue.append(execution)
-        elif execution.waiting_for in ("retry", "shutdown"):
+            return
+        if execution.waiting_for in ("retry", "shutdown"):
             until = self._waiting_until.get(execution.id) or self._memory.now
             self._lifecycle.wait_for_retry(execution, max(0.0, (until - self._memory.now) / 1e6))
         elif execution.definition.workflow is not None and not execution.inline:

@@ -1,51 +1,75 @@
 """How do changed files change what the engine knows?
 
 The registry decides (`definitions.registry`), this writes the decision in one transaction and then, and only then, changes
-the engine's memory: tasks come, change their schedule, are archived, come back under their old id.
+the engine's memory: tasks come, change, are archived, come back under their old id.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from zquant_flow.core.model import Schedule, TaskDef, canonical, content_hash, decode, encode
-from zquant_flow.core.schedule import SkipReason
+from zquant_flow.core.model import canonical, content_hash, decode, encode
 from zquant_flow.definitions.loader import LoadedFile, LoadError
 from zquant_flow.definitions.registry import Change, Claim, Entry, Registry, plan_change
 from zquant_flow.engine import rows
+from zquant_flow.engine.lifecycle import Lifecycle
 from zquant_flow.engine.memory import Memory, Task
 from zquant_flow.engine.scheduler import Scheduler
+from zquant_flow.engine.tasks import Span, changed_task, new_task, returned_task, task_of
 from zquant_flow.store import definitions as store
 from zquant_flow.store.database import Database
 from zquant_flow.store.terms import last_number
 
+_TAKEN_OVER = ("version", "definition", "folder", "enabled", "anchor", "cursor", "idle_since", "next_fire")
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of a name: its id, its newest content, and its row if it is archived."""
+
+    id: int
+    content_hash: str
+    version: int
+    archived: Any = None
+
 
 class Registrar:
-    """The registry of a running engine. `registry` is swapped whole, and may be read from any thread."""
+    """The registry of a running engine. `registry` is swapped whole, and may be read from any thread.
 
-    def __init__(self, database: Database, memory: Memory, scheduler: Scheduler) -> None:
+    `flush` writes what the turn has decided so far: a crash must not find a new definition without the fires before it.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        memory: Memory,
+        scheduler: Scheduler,
+        lifecycle: Lifecycle,
+        flush: Callable[[], None],
+    ) -> None:
         self._database = database
         self._memory = memory
         self._scheduler = scheduler
+        self._lifecycle = lifecycle
+        self._flush = flush
         self._waiting: dict[str, LoadedFile] = {}
-        self._last_task_id = 0
+        self._last_id = 0
         self._reserved: dict[str, int] = {}
         self.registry = Registry()
 
     def load(self) -> None:
         """Take the tasks that the database knows: what a restart needs not read again."""
-        self._last_task_id = last_number(self._database, "task")
+        self._last_id = max(self._last_id, last_number(self._database, "task"))
         by_name: dict[str, Entry] = {}
         names_of: dict[str, list[str]] = {}
         for row in store.current(self._database):
-            entry = _entry(row)
+            entry = _entry_of(row)
             by_name[entry.name] = entry
-            if entry.source:
-                names_of.setdefault(entry.source, []).append(entry.name)
-            task = _task(entry, row)
+            names_of.setdefault(entry.source, []).append(entry.name)
+            task = task_of(entry, row)
             self._memory.tasks[task.id] = self._memory.by_name[task.name] = task
             self._scheduler.arm(task)
         self.registry = Registry(
@@ -59,18 +83,17 @@ class Registrar:
         self, files: Sequence[LoadedFile], removed: Iterable[str] = (), *, actor: str = "file"
     ) -> Change:
         """Take files that were read anew and paths that are gone. Whatever is wrong with them is in the registry's errors."""
+        self._flush()
         change = plan_change(self.registry, files, removed, self._waiting)
-        registration = store.Registration()
-        entries, fresh = self._prepare(change, registration, actor)
-        self._prepare_archive(change, registration, actor)
-        self._prepare_files(change, registration)
+        registration = store.Registration(last_task_id=self._last_id)
+        made = self._prepare(change, registration, actor)
+        gone = self._prepare_archive(change, registration, actor)
+        _prepare_files(change, registration)
         store.save(self._database, registration, now=self._memory.now)
         self._waiting = change.waiting
-        self._last_task_id = max(self._last_task_id, registration.last_task_id)
-        for name in change.claims:
-            self._reserved.pop(name, None)
-        self.registry = self.registry.with_change(change, entries)
-        self._install(change, entries, fresh)
+        self._last_id = registration.last_task_id
+        self.registry = self.registry.with_change(change, [entry for entry, _ in made])
+        self._install(made, gone)
         return change
 
     def reserve(self, name: str) -> int:
@@ -79,8 +102,8 @@ class Registrar:
         if known is not None:
             return int(known.id)
         if name not in self._reserved:
-            self._last_task_id += 1
-            self._reserved[name] = self._last_task_id
+            self._last_id += 1
+            self._reserved[name] = self._last_id
         return self._reserved[name]
 
     def rename(self, task_id: int, name: str) -> None:
@@ -95,195 +118,112 @@ class Registrar:
 
     def _prepare(
         self, change: Change, registration: store.Registration, actor: str
-    ) -> tuple[list[Entry], dict[int, Task]]:
+    ) -> list[tuple[Entry, Task]]:
         """The rows of all claims, and the tasks as they will be in memory."""
-        unknown = [name for name in change.claims if name not in self.registry.by_name]
-        known_rows = store.tasks_named(self._database, unknown) if unknown else {}
-        encoded = {name: encode(claim.loaded.task) for name, claim in change.claims.items()}
-        hashes = {name: content_hash(body) for name, body in encoded.items()}
-        changed_ids = [
-            task_id
-            for name in change.claims
-            if (task_id := self._id_of(name, known_rows)) is not None
-            and self._hash_of(name, known_rows) != hashes[name]
-        ]
-        versions = store.versions_of(self._database, changed_ids) if changed_ids else {}
-        entries: list[Entry] = []
-        fresh: dict[int, Task] = {}
-        next_id = self._last_task_id
+        known = self._known(change.claims)
+        bodies = {name: encode(claim.loaded.task) for name, claim in change.claims.items()}
+        hashes = {name: content_hash(body) for name, body in bodies.items()}
+        differing = [fact.id for name, fact in known.items() if fact.content_hash != hashes[name]]
+        versions = store.versions_of(self._database, differing) if differing else {}
+        made: list[tuple[Entry, Task]] = []
         for name, claim in change.claims.items():
-            task_id = self._id_of(name, known_rows)
-            is_new = task_id is None
-            if task_id is None:
-                task_id = self._reserved.get(name)
-                if task_id is None:
-                    next_id += 1
-                    task_id = next_id
-                registration.last_task_id = max(next_id, task_id)
-            version = self._version(name, known_rows, versions.get(task_id), hashes[name])
-            entry = Entry(
-                id=task_id,
-                name=name,
-                version=version,
-                content_hash=hashes[name],
-                definition=claim.loaded.task,
-                source=claim.path,
-                document=claim.loaded.document,
-                line=claim.loaded.line,
-            )
-            entries.append(entry)
-            if hashes[name] not in versions.get(task_id, ()) and (
-                is_new or self._hash_of(name, known_rows) != hashes[name]
-            ):
-                registration.definitions.append(_definition_row(entry, encoded[name], self._memory.now))
-            task = self._updated_task(entry, known_rows.get(name), registration)
-            fresh[task_id] = task
-            if is_new:
-                registration.new_tasks.append(_new_row(entry, task, actor, self._memory.now))
-            else:
-                registration.changed_tasks.append(_changed_row(entry, task, actor, self._memory.now))
+            before, digest = known.get(name), hashes[name]
+            task_id = before.id if before else self._new_id(name, registration)
+            version = before.version if before else 1
+            if task_id in versions:
+                of_content = versions[task_id]
+                version = of_content.get(digest) or max(of_content.values(), default=0) + 1
+            entry = _entry(claim, task_id, version, digest)
+            if before is None or (task_id in versions and digest not in versions[task_id]):
+                registration.definitions.append(_definition_row(entry, bodies[name], self._memory.now))
+            task, spans = self._task(entry, before)
+            self._scheduler.arm(task)
+            made.append((entry, task))
+            self._write_task(registration, entry, task, spans, actor, is_new=before is None)
             _take_bundle(claim, registration, change)
-        return entries, fresh
+        return made
 
-    def _id_of(self, name: str, rows_by_name: Mapping[str, Any]) -> int | None:
-        entry = self.registry.by_name.get(name)
-        if entry is not None:
-            return entry.id
-        row = rows_by_name.get(name)
-        return row.id if row is not None else None
-
-    def _hash_of(self, name: str, rows_by_name: Mapping[str, Any]) -> str | None:
-        entry = self.registry.by_name.get(name)
-        if entry is not None:
-            return entry.content_hash
-        row = rows_by_name.get(name)
-        return row.content_hash if row is not None else None
-
-    def _version(
-        self, name: str, rows_by_name: Mapping[str, Any], versions: Mapping[str, int] | None, digest: str
-    ) -> int:
-        """The version of this content: the one it had before, else one more than the highest."""
-        if versions is not None:
-            return versions.get(digest) or max(versions.values(), default=0) + 1
-        entry = self.registry.by_name.get(name)
-        if entry is not None:
-            return entry.version
-        row = rows_by_name.get(name)
-        return row.version if row is not None else 1
-
-    def _updated_task(self, entry: Entry, archived: Any, registration: store.Registration) -> Task:
-        """The task as it will be: what an operator switched stays, unless the file's own `enabled` changed."""
-        now = self._memory.now
-        definition = entry.definition
-        before = self._memory.tasks.get(entry.id)
-        if before is None and archived is None:
-            task = Task(
-                id=entry.id,
-                name=entry.name,
-                version=entry.version,
-                definition=definition,
-                folder=entry.folder,
-                enabled=definition.enabled,
-                paused=False,
-                anchor=now - now % 1_000_000,
-                cursor=now,
-                idle_since=None if definition.enabled else now,
-            )
-        elif before is None:
-            task = self._returned_task(entry, archived, registration)
-        else:
-            task = Task(
-                id=entry.id,
-                name=entry.name,
-                version=entry.version,
-                definition=definition,
-                folder=entry.folder,
-                enabled=before.enabled,
-                paused=before.paused,
-                anchor=before.anchor,
-                cursor=before.cursor,
-                idle_since=before.idle_since,
-            )
-            _follow_file(task, before.definition, now)
-        self._scheduler.arm(task)
-        return task
-
-    def _returned_task(self, entry: Entry, row: Any, registration: store.Registration) -> Task:
-        """A name that was archived is back, with its id, history and switches; the time between is one span."""
-        now = self._memory.now
-        body = store.body_of(self._database, row.id, row.version)
-        before = decode(json.loads(body)) if body else entry.definition
-        task = Task(
-            id=entry.id,
-            name=entry.name,
-            version=entry.version,
-            definition=entry.definition,
-            folder=entry.folder,
-            enabled=row.enabled,
-            paused=row.paused,
-            anchor=row.anchor,
-            cursor=now,
-            idle_since=row.idle_since,
-            latest_id=row.latest_execution_id,
-            latest_status=row.latest_status,
-            latest_time=row.latest_time,
-        )
-        if row.archived_at is not None and before.schedule is not None and row.archived_at < now:
-            registration.fires.append(
-                rows.skipped(self._memory, task, row.archived_at, now, SkipReason.ARCHIVED.value)
-            )
-        _follow_file(task, before, now)
-        return task
-
-    def _prepare_archive(self, change: Change, registration: store.Registration, actor: str) -> None:
-        for name in change.archived:
-            entry = self.registry.by_name.get(name)
-            if entry is None or name in change.claims:
-                continue
-            registration.changed_tasks.append(
-                {
-                    "id": entry.id,
-                    "archived_at": self._memory.now,
-                    "next_fire": None,
-                    "updated_by": actor,
-                    "updated_time": self._memory.now,
-                }
-            )
-
-    def _prepare_files(self, change: Change, registration: store.Registration) -> None:
-        registration.sources = [
-            {
-                "path": file.path,
-                "size": file.size,
-                "mtime_ns": file.mtime_ns,
-                "digest": file.digest,
-                "dependencies": json.dumps(dict(file.dependencies), ensure_ascii=False),
-            }
-            for file in change.read
-        ]
-        registration.forgotten = change.forgotten
-        registration.errors = {
-            path: [asdict(error) for error in found] for path, found in change.errors.items()
+    def _known(self, names: Iterable[str]) -> dict[str, _Known]:
+        by_name = self.registry.by_name
+        found = {
+            name: _Known(entry.id, entry.content_hash, entry.version)
+            for name in names
+            if (entry := by_name.get(name)) is not None
+        }
+        unknown = [name for name in names if name not in found]
+        archived = store.tasks_named(self._database, unknown) if unknown else {}
+        return found | {
+            name: _Known(row.id, row.content_hash, row.version, row) for name, row in archived.items()
         }
 
-    def _install(self, change: Change, entries: Sequence[Entry], fresh: Mapping[int, Task]) -> None:
-        """The transaction holds: change the memory of the engine."""
+    def _new_id(self, name: str, registration: store.Registration) -> int:
+        reserved = self._reserved.pop(name, None)
+        if reserved is not None:
+            return reserved
+        registration.last_task_id += 1
+        return registration.last_task_id
+
+    def _task(self, entry: Entry, before: _Known | None) -> tuple[Task, list[Span]]:
+        now = self._memory.now
+        if before is None:
+            return new_task(entry, now), []
+        if before.archived is None:
+            return changed_task(entry, self._memory.tasks[entry.id], now)
+        body = store.body_of(self._database, before.id, before.version)
+        return returned_task(entry, before.archived, decode(json.loads(body or "{}")), now)
+
+    def _write_task(
+        self,
+        registration: store.Registration,
+        entry: Entry,
+        task: Task,
+        spans: Sequence[Span],
+        actor: str,
+        *,
+        is_new: bool,
+    ) -> None:
+        row = _task_row(entry, task, actor, self._memory.now)
+        if is_new:
+            row |= {"paused": False, "created_by": actor, "created_time": self._memory.now}
+            registration.new_tasks.append(row)
+        else:
+            registration.changed_tasks.append(row)
+        registration.fires += (
+            rows.skipped(self._memory, task, start, end, reason.value) for start, end, reason in spans
+        )
+
+    def _prepare_archive(self, change: Change, registration: store.Registration, actor: str) -> list[Task]:
+        gone = [
+            self._memory.by_name[name]
+            for name in dict.fromkeys(change.archived)
+            if name in self.registry.by_name and name not in change.claims
+        ]
+        registration.changed_tasks += (
+            {
+                "id": task.id,
+                "archived_at": self._memory.now,
+                "next_fire": None,
+                "updated_by": actor,
+                "updated_time": self._memory.now,
+            }
+            for task in gone
+        )
+        return gone
+
+    def _install(self, made: Sequence[tuple[Entry, Task]], gone: Sequence[Task]) -> None:
+        """The transaction holds: change the memory. Executions keep their task, so the known object lives on."""
         memory = self._memory
-        for name in change.archived:
-            task = memory.by_name.get(name)
-            if task is not None and name not in change.claims:
-                del memory.by_name[name]
-                del memory.tasks[task.id]
-                task.next_fire = None
-        for entry in entries:
-            new = fresh[entry.id]
-            task = memory.tasks.get(entry.id)
-            if task is None:
-                memory.tasks[entry.id] = memory.by_name[entry.name] = new
-                continue
-            task.version, task.definition, task.folder = new.version, new.definition, new.folder
-            task.enabled, task.anchor, task.cursor = new.enabled, new.anchor, new.cursor
-            task.idle_since, task.next_fire = new.idle_since, new.next_fire
+        for task in gone:
+            del memory.by_name[task.name], memory.tasks[task.id]
+            task.next_fire = None
+            if task.active:
+                memory.archived[task.id] = task
+            self._lifecycle.release(task)
+        for entry, new in made:
+            task = memory.tasks.get(entry.id) or memory.archived.pop(entry.id, None) or new
+            for name in _TAKEN_OVER:
+                setattr(task, name, getattr(new, name))
+            memory.tasks[entry.id] = memory.by_name[entry.name] = task
 
     def _known_errors(self) -> dict[str, tuple[LoadError, ...]]:
         found: dict[str, list[LoadError]] = {}
@@ -296,27 +236,7 @@ class Registrar:
         return {path: tuple(errors) for path, errors in found.items()}
 
 
-def _follow_file(task: Task, before: TaskDef, now: int) -> None:
-    """What a new definition changes about the state: `enabled` where the file changed it, the cursor where the schedule did."""
-    after = task.definition
-    if after.enabled != before.enabled:
-        task.enabled = after.enabled
-    if not task.idle:
-        task.idle_since = None
-    elif task.idle_since is None:
-        task.idle_since = now
-    if after.schedule != before.schedule:
-        task.cursor = now
-        if _intervals(after.schedule) != _intervals(before.schedule):
-            task.anchor = now - now % 1_000_000
-
-
-def _intervals(schedule: Schedule | None) -> list[object]:
-    rules = schedule.rules if schedule else ()
-    return [rule.interval for rule in rules if rule.interval is not None]
-
-
-def _entry(row: Any) -> Entry:
+def _entry_of(row: Any) -> Entry:
     return Entry(
         id=row.id,
         name=row.name,
@@ -329,35 +249,30 @@ def _entry(row: Any) -> Entry:
     )
 
 
-def _task(entry: Entry, row: Any) -> Task:
-    return Task(
-        id=entry.id,
-        name=entry.name,
-        version=entry.version,
-        definition=entry.definition,
-        folder=entry.folder,
-        enabled=row.enabled,
-        paused=row.paused,
-        anchor=row.anchor,
-        cursor=row.cursor,
-        idle_since=row.idle_since,
-        latest_id=row.latest_execution_id,
-        latest_status=row.latest_status,
-        latest_time=row.latest_time,
+def _entry(claim: Claim, task_id: int, version: int, digest: str) -> Entry:
+    return Entry(
+        id=task_id,
+        name=claim.loaded.task.name,
+        version=version,
+        content_hash=digest,
+        definition=claim.loaded.task,
+        source=claim.path,
+        document=claim.loaded.document,
+        line=claim.loaded.line,
     )
 
 
-def _definition_row(entry: Entry, encoded: Mapping[str, Any], now: int) -> dict[str, Any]:
+def _definition_row(entry: Entry, body: Mapping[str, Any], now: int) -> dict[str, Any]:
     return {
         "task_id": entry.id,
         "version": entry.version,
         "content_hash": entry.content_hash,
-        "body": canonical(encoded),
+        "body": canonical(body),
         "created_time": now,
     }
 
 
-def _facts(entry: Entry, task: Task, actor: str, now: int) -> dict[str, Any]:
+def _task_row(entry: Entry, task: Task, actor: str, now: int) -> dict[str, Any]:
     definition = entry.definition
     return {
         "id": entry.id,
@@ -367,11 +282,10 @@ def _facts(entry: Entry, task: Task, actor: str, now: int) -> dict[str, Any]:
         "tags": json.dumps(definition.tags, ensure_ascii=False),
         "version": entry.version,
         "content_hash": entry.content_hash,
-        "source": entry.source or None,
+        "source": entry.source,
         "document": entry.document,
         "line": entry.line,
         "enabled": task.enabled,
-        "file_enabled": definition.enabled,
         "archived_at": None,
         "anchor": task.anchor,
         "cursor": task.cursor,
@@ -382,12 +296,19 @@ def _facts(entry: Entry, task: Task, actor: str, now: int) -> dict[str, Any]:
     }
 
 
-def _new_row(entry: Entry, task: Task, actor: str, now: int) -> dict[str, Any]:
-    return {**_facts(entry, task, actor, now), "paused": False, "created_by": actor, "created_time": now}
-
-
-def _changed_row(entry: Entry, task: Task, actor: str, now: int) -> dict[str, Any]:
-    return _facts(entry, task, actor, now)
+def _prepare_files(change: Change, registration: store.Registration) -> None:
+    registration.sources = [
+        {
+            "path": file.path,
+            "size": file.size,
+            "mtime_ns": file.mtime_ns,
+            "digest": file.digest,
+            "dependencies": json.dumps(dict(file.dependencies), ensure_ascii=False),
+        }
+        for file in change.read
+    ]
+    registration.forgotten = change.forgotten
+    registration.errors = {path: [asdict(error) for error in found] for path, found in change.errors.items()}
 
 
 def _take_bundle(claim: Claim, registration: store.Registration, change: Change) -> None:

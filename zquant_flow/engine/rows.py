@@ -137,24 +137,25 @@ def ended(
         "status": execution.status.value,
         "end_time": memory.now,
         "duration_seconds": seconds,
-        "result": result,
-        "error_code": code,
-        "error_message": error,
+        "result": storable(result),
+        "error_code": storable(code),
+        "error_message": storable(error),
         "progress_percent": execution.percent,
         "updated_time": memory.now,
     }
 
 
 def progressed(memory: Memory, execution: Execution, facts: dict[str, Any]) -> Row:
+    """What a task says of itself: anything that is not what it should be is left out, for any task may say anything."""
     get = facts.get
     return {
         "b_id": execution.id,
-        "progress_percent": get("percent"),
-        "current_item": get("current_item"),
-        "total_items": get("total_items"),
-        "processed_items": get("processed_items"),
-        "estimated_end_time": get("estimated_end"),
-        "message": get("message"),
+        "progress_percent": percent(get("percent")),
+        "current_item": _words(get("current_item")),
+        "total_items": _count(get("total_items")),
+        "processed_items": _count(get("processed_items")),
+        "estimated_end_time": _count(get("estimated_end")),
+        "message": _words(get("message")),
         "updated_time": memory.now,
     }
 
@@ -171,8 +172,8 @@ def attempted(execution: Execution, outcome: dict[str, Any]) -> Row:
         "duration_seconds": get("seconds"),
         "exit_code": get("exit_code"),
         "signal": get("signal"),
-        "error_code": get("code"),
-        "error_message": get("error"),
+        "error_code": storable(get("code")),
+        "error_message": storable(get("error")),
     }
 
 
@@ -248,6 +249,29 @@ def noted(
 def json_text(value: Any) -> str:
     """JSON as the database keeps it."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=dict)
+
+
+def percent(value: Any) -> float | None:
+    """A share from 0 to 100; None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 100:
+        return None
+    return float(value)
+
+
+def storable(text: str | None) -> str | None:
+    """Text that every database takes: lone surrogates and NUL are replaced."""
+    if text is None or text.isascii():
+        return text.replace("\0", "\ufffd") if text and "\0" in text else text
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
+def _words(value: Any) -> str | None:
+    return storable(value[:1000]) if isinstance(value, str) else None
+
+
+def _count(value: Any) -> int | None:
+    fits = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63
+    return value if fits else None
 
 
 def _node_name(execution: Execution) -> str | None:

@@ -7,7 +7,6 @@ with its reason, in the transaction that moves the task's cursor. `tick(now)` is
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -16,6 +15,7 @@ from zquant_flow.core.model import Overlap
 from zquant_flow.core.schedule import SkipReason, due, next_fire
 from zquant_flow.core.status import TriggerType
 from zquant_flow.engine import rows
+from zquant_flow.engine.ledger import Ledger
 from zquant_flow.engine.lifecycle import Lifecycle
 from zquant_flow.engine.memory import Memory, Task
 from zquant_flow.errors import AlreadyRunning, Conflict
@@ -26,31 +26,24 @@ STEP_BACK = 1.0
 
 
 class Scheduler:
-    """The fire times of all tasks. Owned by the engine's thread.
+    """The fire times of all tasks. Owned by the engine's thread."""
 
-    `has_fired(task_id, logical_time)` asks the ledger; it is asked only after a step of the clock, and for logical
-    times that a person names.
-    """
-
-    def __init__(
-        self,
-        memory: Memory,
-        lifecycle: Lifecycle,
-        zone: ZoneInfo,
-        has_fired: Callable[[int, int], int | None],
-    ) -> None:
+    def __init__(self, memory: Memory, lifecycle: Lifecycle, zone: ZoneInfo, ledger: Ledger) -> None:
         self._memory = memory
         self._lifecycle = lifecycle
         self._zone = zone
-        self._has_fired = has_fired
+        self.ledger = ledger
         self._heap: list[tuple[int, int]] = []
         self._hands: tuple[int, float] | None = None
-        self._seen_until = 0
 
     @property
     def next_wake(self) -> int | None:
         """When the earliest task may be due, in microseconds; None if nothing is ahead."""
         return self._heap[0][0] if self._heap else None
+
+    def forget(self) -> None:
+        """Nothing is armed any more."""
+        self._heap.clear()
 
     def arm(self, task: Task) -> None:
         """Look for the task's next fire after its cursor. Call it after every change of schedule or state."""
@@ -79,7 +72,7 @@ class Scheduler:
         if last_heartbeat is not None and memory.now < last_heartbeat - int(STEP_BACK * 1e6):
             self._set_back(last_heartbeat)
 
-    def take_place(self, task: Task, trigger_type: TriggerType) -> bool:
+    def take_place(self, task: Task) -> bool:
         """Make room for one more execution by the task's `overlap`; True if the new one has to wait.
 
         Raises AlreadyRunning for `skip`, Conflict for a full queue.
@@ -127,10 +120,10 @@ class Scheduler:
     def _fire_at(self, task: Task, logical_time: int) -> None:
         """One due instant: an execution, or an entry that says why not."""
         memory = self._memory
-        if logical_time <= self._seen_until and self._has_fired(task.id, logical_time) is not None:
+        if self.ledger.fired(task, logical_time) is not None:
             return
         try:
-            wait = self.take_place(task, TriggerType.SCHEDULE)
+            wait = self.take_place(task)
         except Conflict:
             memory.batch.fires.append(
                 rows.skipped(memory, task, logical_time, logical_time, SkipReason.OVERLAP.value)
@@ -139,6 +132,7 @@ class Scheduler:
         execution = self._lifecycle.create(
             task, TriggerType.SCHEDULE, actor="scheduler", logical_time=logical_time, wait=wait
         )
+        self.ledger.note(task, logical_time)
         memory.batch.fires.append(rows.fired(memory, task, logical_time, execution.id))
 
     def _put(self, task: Task, found: datetime | None) -> None:
@@ -158,7 +152,6 @@ class Scheduler:
     def _set_back(self, until: int) -> None:
         """The clock stood at `until` and stands at `now`: cursors return, fired instants stay fired."""
         memory = self._memory
-        self._seen_until = max(self._seen_until, until, *(task.cursor for task in memory.tasks.values()), 0)
         memory.batch.void_after = memory.now
         seconds = (until - memory.now) / 1e6
         memory.batch.audit.append(

@@ -26,15 +26,15 @@ from zquant_flow.core.status import Status
 from zquant_flow.engine.bell import Bell
 from zquant_flow.engine.bundles import BundleFolders
 from zquant_flow.engine.dispatcher import Dispatcher
+from zquant_flow.engine.ledger import Ledger
 from zquant_flow.engine.lifecycle import Effects, Lifecycle
 from zquant_flow.engine.memory import Execution, Memory
 from zquant_flow.engine.orders import Orders
 from zquant_flow.engine.recovery import recover
 from zquant_flow.engine.registration import Registrar
 from zquant_flow.engine.scheduler import Scheduler
-from zquant_flow.errors import Unavailable, ZquantFlowError
+from zquant_flow.errors import RunnerUnavailable, Unavailable, ZquantFlowError
 from zquant_flow.store import batch as store_batch
-from zquant_flow.store import queries
 from zquant_flow.store.database import Database
 from zquant_flow.store.terms import begin_term, last_number
 
@@ -45,6 +45,8 @@ Frame = dict[str, Any]
 ENGINE_ID = 1
 KILL_SECONDS = 15.0
 """How long a stop waits for attempts that have been ended; the runner's own grace is shorter."""
+RUNNER_PAUSE = 1.0
+"""Seconds between two tries to start a runner."""
 STORE_PAUSE = 0.5
 """Seconds between two tries to write."""
 
@@ -100,16 +102,14 @@ class Engine:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_numbers = itertools.count()
         self._listeners: list[Callable[[], None]] = []
-        self._replies: list[Callable[[], None]] = []
+        self._replies: list[tuple[Future[Any], Any]] = []
         self._backend = backend(self._from_backend, self._backend_lost)
         self._bell = Bell(self.ring) if with_bell else None
         self.memory = Memory(engine_id=ENGINE_ID, epoch=0, clock=clock, last_id=0)
         self._dispatcher = Dispatcher(slots)
         self.lifecycle = Lifecycle(self.memory, self._dispatcher, self._wake_after)
-        self.scheduler = Scheduler(
-            self.memory, self.lifecycle, zone, lambda task, moment: queries.fired(database, task, moment)
-        )
-        self.registrar = Registrar(database, self.memory, self.scheduler)
+        self.scheduler = Scheduler(self.memory, self.lifecycle, zone, Ledger(database))
+        self.registrar = Registrar(database, self.memory, self.scheduler, self.lifecycle, self._finish_turn)
         self._orders = Orders(
             tasks_dir=tasks_dir,
             data_dir=data_dir,
@@ -120,15 +120,27 @@ class Engine:
     # ── start and stop ──────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self) -> None:
-        """Open the database, attach to the runner, recover what an earlier engine left, and begin to tick."""
+        """Open the database, attach to the runner, recover what an earlier engine left, and begin to tick.
+
+        An engine that was stopped is not started again: make another.
+        """
         if self._thread is not None:
             return
-        self._stopping.clear()
-        self._hurried.clear()
-        memory = self.memory
-        memory.now = self._clock.micros()
+        self.memory.now = self._clock.micros()
         self.database.open()
-        memory.epoch, last_heartbeat = begin_term(self.database, now=memory.now, engine_id=ENGINE_ID)
+        self.memory.epoch, last_heartbeat = begin_term(
+            self.database, now=self.memory.now, engine_id=ENGINE_ID
+        )
+        self._build(last_heartbeat)
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+        if self._bell is not None:
+            self._bell.start()
+        self.ring()
+
+    def _build(self, last_heartbeat: int | None = None) -> None:
+        """Make the memory from the rows and from what the runner says."""
+        memory = self.memory
         memory.last_id = last_number(self.database, "execution")
         hello = self._backend.start()
         self.registrar.load()
@@ -142,11 +154,6 @@ class Engine:
         )
         self._finish_turn()
         self._backend.forget_spool()
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-        self._thread.start()
-        if self._bell is not None:
-            self._bell.start()
-        self.ring()
 
     def stop(self, *, keep_attempts: bool = False) -> None:
         """Start nothing new, give what runs `shutdown_grace`, then end it (SEMANTICS §7.4); with `keep_attempts` leave it."""
@@ -208,7 +215,7 @@ class Engine:
             except BaseException as exc:
                 future.set_exception(exc)
             else:
-                self._replies.append(lambda: future.set_result(answer))
+                self._replies.append((future, answer))
 
         self._post(work)
         try:
@@ -254,11 +261,39 @@ class Engine:
             work = self._inbox.get()
             try:
                 self.turn(work)
-            except store_batch.StaleRows:
-                log.critical("the rows are not as this engine believes; it stops", extra={"action": "fenced"})
+            except store_batch.Fenced:
+                log.critical("another engine has taken over; this one stops", extra={"action": "fenced"})
                 self._stopping.set()
             except Exception:
                 log.exception("a turn failed", extra={"action": "turn_failed"})
+                self._rebuild()
+        self._refuse_replies()
+
+    def _rebuild(self) -> None:
+        """The memory may be ahead of the rows: throw it away and begin from them, as after a crash."""
+        while not self._stopping.is_set():
+            self._refuse_replies()
+            self.memory.forget()
+            self.lifecycle.forget()
+            self.scheduler.forget()
+            self._dispatcher.forget()
+            self._timers.clear()
+            try:
+                self._backend.stop(keep_attempts=True)
+                self.memory.now = self._clock.micros()
+                self._build()
+            except Exception:
+                log.exception("the state can't be rebuilt; trying again", extra={"action": "rebuild_failed"})
+                self._stopping.wait(STORE_PAUSE)
+            else:
+                log.warning("the state was rebuilt from the rows", extra={"action": "rebuilt"})
+                return
+
+    def _refuse_replies(self) -> None:
+        """What was decided and not written is not decided."""
+        replies, self._replies = self._replies, []
+        for future, _ in replies:
+            future.set_exception(Unavailable("the change could not be written; try again"))
 
     def turn(self, work: Callable[[], None] | None = None) -> None:
         """Take all that has come, decide, commit, act. Tests call it with the clock in their hands."""
@@ -276,13 +311,13 @@ class Engine:
         orders = self._make_orders(self.lifecycle.effects)
         batch = self.memory.take_batch()
         effects = self.lifecycle.take_effects()
-        replies, self._replies = self._replies, []
         if batch:
             self._commit(batch)
         self.memory.settle()
         self._act(effects, orders)
-        for reply in replies:
-            reply()
+        replies, self._replies = self._replies, []
+        for future, answer in replies:
+            future.set_result(answer)
         if batch:
             self._committed.set()
             for listener in self._listeners:
@@ -318,12 +353,25 @@ class Engine:
             try:
                 orders.append(self._orders.order(execution))
             except ZquantFlowError as error:
-                self._dispatcher.release()
-                self.lifecycle.fail(execution, error.code, error.detail)
-                self.lifecycle.dispatch()
+                self._refuse_order(execution, error.code, error.detail)
+            except Exception as error:
+                log.exception("no order for execution %d", execution.id, extra={"action": "order_failed"})
+                self._refuse_order(execution, "order_failed", f"{type(error).__name__}: {error}")
         return orders
 
+    def _refuse_order(self, execution: Execution, code: str, why: str) -> None:
+        self._dispatcher.release()
+        self.lifecycle.fail(execution, code, why)
+        self.lifecycle.dispatch()
+
     def _act(self, effects: Effects, orders: list[Frame]) -> None:
+        """What the batch has decided happens. A runner that is gone says so by itself; its attempts are lost then."""
+        try:
+            self._hand_over(effects, orders)
+        except RunnerUnavailable as error:
+            log.warning("%s", error.detail, extra={"action": "runner_away"})
+
+    def _hand_over(self, effects: Effects, orders: list[Frame]) -> None:
         if orders or effects.acknowledge:
             self._backend.start_attempts(orders, effects.acknowledge)
         for execution, kind in effects.terminate:
@@ -337,7 +385,7 @@ class Engine:
         op = frame["op"]
         if op == "outcomes":
             for outcome in frame["items"]:
-                self.lifecycle.attempt_ended(outcome)
+                self.lifecycle.take_outcome(outcome)
         elif op == "progress":
             for facts in frame["items"]:
                 self.lifecycle.progressed(facts)
@@ -355,10 +403,15 @@ class Engine:
         if self._stopping.is_set():
             return
         log.error("the runner is gone; starting another", extra={"action": "runner_lost"})
-        hello = self._backend.start()
+        try:
+            hello = self._backend.start()
+        except RunnerUnavailable as error:
+            log.error("%s; trying again", error.detail, extra={"action": "runner_unavailable"})
+            self._wake_after(RUNNER_PAUSE, self._restart_backend)
+            return
         alive = {(id_, attempt) for id_, attempt in hello["attempts"]}
         for outcome in hello["outcomes"]:
-            self.lifecycle.attempt_ended(outcome)
+            self.lifecycle.take_outcome(outcome)
         for execution in list(self.memory.executions.values()):
             self._lose(execution, alive)
 
@@ -366,20 +419,8 @@ class Engine:
         key = (execution.id, execution.retry_count + 1)
         if execution.run is not None or key in alive:
             return
-        if execution.status not in (Status.RUNNING, Status.PAUSED):
-            return
-        now = self.memory.now
-        self.lifecycle.attempt_ended(
-            {
-                "id": execution.id,
-                "attempt": execution.retry_count + 1,
-                "kind": "lost",
-                "code": "attempt_lost",
-                "error": "the runner died, and nobody knows how this attempt ended",
-                "started": execution.attempt_start or now,
-                "ended": now,
-            }
-        )
+        if execution.status in (Status.RUNNING, Status.PAUSED):
+            self.lifecycle.lost(execution, "the runner died")
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -20,7 +20,11 @@ Row = dict[str, Any]
 
 
 class StaleRows(Exception):
-    """Rows were not as this engine believed: it has been fenced off, or its memory is wrong."""
+    """Rows were not as this engine believed: its memory is wrong."""
+
+
+class Fenced(Exception):
+    """Another engine has begun a later term: this one must touch nothing any more."""
 
 
 @dataclass(slots=True)
@@ -43,19 +47,26 @@ class Batch:
     switches: list[Row] = field(default_factory=list)
     audit: list[Row] = field(default_factory=list)
     void_after: int | None = None
+    later: Batch | None = None
+    """Second changes of rows that this batch changes already; written after it, in the same transaction."""
     last_id: int = 0
     """The highest execution id given so far, this batch included."""
 
     def __bool__(self) -> bool:
-        return any(True for _ in self._filled()) or self.void_after is not None
+        return self.void_after is not None or any(getattr(self, name) for name in _STATEMENTS)
+
+    def parts(self) -> Iterator[Batch]:
+        """This batch and those that come after it."""
+        part: Batch | None = self
+        while part is not None:
+            yield part
+            part = part.later
 
     def numbered(self) -> Iterator[Row]:
         """The rows that get a `change_seq` of their own."""
-        for name in _NUMBERED:
-            yield from getattr(self, name)
-
-    def _filled(self) -> Iterator[list[Row]]:
-        return (rows for name in _STATEMENTS if (rows := getattr(self, name)))
+        for part in self.parts():
+            for name in _NUMBERED:
+                yield from getattr(part, name)
 
 
 def _known(*names: str) -> dict[str, Any]:
@@ -166,6 +177,11 @@ _NUMBERS = text(
     "WHERE name IN ('change', 'execution') RETURNING name, value"
 )
 _VOID = delete(fires).where(fires.c.logical_time > bindparam("after"), fires.c.outcome != "fired")
+_CUT = (
+    update(fires)
+    .where(fires.c.until > bindparam("after"), fires.c.outcome != "fired")
+    .values(until=bindparam("after"))
+)
 
 
 def apply(database: Database, batch: Batch, *, engine_id: int, epoch: int, now: int) -> None:
@@ -173,14 +189,16 @@ def apply(database: Database, batch: Batch, *, engine_id: int, epoch: int, now: 
     with database.write() as connection:
         fence = {"b_id": engine_id, "b_epoch": epoch, "heartbeat": now}
         if connection.execute(_HEARTBEAT, fence).rowcount != 1:
-            raise StaleRows(f"engine {engine_id} of epoch {epoch} has been fenced off")
+            raise Fenced(f"engine {engine_id} of epoch {epoch} has been fenced off")
         if batch.void_after is not None:
             connection.execute(_VOID, {"after": batch.void_after})
+            connection.execute(_CUT, {"after": batch.void_after})
         _number(connection, batch)
-        for name, (statement, exact) in _STATEMENTS.items():
-            rows = getattr(batch, name)
-            if rows:
-                _write(connection, name, statement, rows, exact)
+        for part in batch.parts():
+            for name, (statement, exact) in _STATEMENTS.items():
+                rows = getattr(part, name)
+                if rows:
+                    _write(connection, name, statement, rows, exact)
 
 
 def _number(connection: Connection, batch: Batch) -> None:

@@ -65,6 +65,19 @@ def fired(database: Database, task_id: int, logical_time: int) -> int | None:
         ).scalar()
 
 
+def newest_fired(database: Database, task_id: int) -> int:
+    """The latest logical time of the task that has fired; 0 if none has. One step down the index."""
+    with database.read() as connection:
+        return (
+            connection.execute(
+                select(func.max(fires.c.logical_time)).where(
+                    fires.c.task_id == task_id, fires.c.outcome == "fired"
+                )
+            ).scalar()
+            or 0
+        )
+
+
 def ledger(database: Database, task_id: int, start: int, end: int, *, limit: int = 1000) -> Sequence[Any]:
     """The task's ledger entries that touch [start, end], by time."""
     with database.read() as connection:
