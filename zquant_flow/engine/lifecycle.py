@@ -6,7 +6,6 @@ that one) is collected as effects, to be carried out after the commit. Nothing h
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 from collections import deque
@@ -15,21 +14,15 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from zquant_flow.core.graph import Plan, plan_workflow
-from zquant_flow.core.model import Action, TaskDef, Workflow
-from zquant_flow.core.progress import Progress, Step, survives_stop
-from zquant_flow.core.references import referenced_nodes, resolve
+from zquant_flow.core.model import Action
 from zquant_flow.core.retry import may_retry, retry_delay
 from zquant_flow.core.status import Status, TriggerType, advance
 from zquant_flow.engine import rows
 from zquant_flow.engine.dispatcher import Dispatcher
-from zquant_flow.engine.memory import Execution, Memory, Run, Task
-from zquant_flow.errors import ZquantFlowError
+from zquant_flow.engine.memory import Execution, Memory, Task
+from zquant_flow.engine.workflows import WHY_ENDED, Workflows
 
 log = logging.getLogger(__name__)
-
-UNBOUNDED = 1 << 62
-PROGRESS_INTERVAL = 0.25
 
 
 @dataclass(slots=True)
@@ -56,7 +49,7 @@ class Lifecycle:
         self.dispatcher = dispatcher
         self.effects = Effects()
         self._wake = wake
-        self._plans: dict[tuple[int, int], Plan] = {}
+        self.workflows = Workflows(memory, dispatcher, self, wake)
         self._doomed: deque[tuple[Execution, str, str]] = deque()
 
     def forget(self) -> None:
@@ -94,14 +87,14 @@ class Lifecycle:
             params={**task.definition.params, **(params or {})},
             created_time=self.memory.now,
         )
-        self._admit(execution, actor, resume_from)
+        self.admit(execution, actor, resume_from)
         if wait:
-            self._wait_for_others(execution)
+            self.wait_for_others(execution)
         else:
             self.proceed(execution)
         return execution
 
-    def _admit(self, execution: Execution, actor: str, resume_from: int | None = None) -> None:
+    def admit(self, execution: Execution, actor: str, resume_from: int | None = None) -> None:
         """Remember it, write its row, and count it as active for its task."""
         memory, task = self.memory, execution.task
         memory.executions[execution.id] = execution
@@ -115,7 +108,8 @@ class Lifecycle:
             task.latest_status = execution.status.value
         memory.batch.activity.append(rows.activity(task, +1))
 
-    def _wait_for_others(self, execution: Execution) -> None:
+    def wait_for_others(self, execution: Execution) -> None:
+        """It starts when the task's active executions have ended."""
         execution.waiting_for = "overlap"
         if execution.row is not None:
             execution.row["waiting_for"] = "overlap"
@@ -126,141 +120,12 @@ class Lifecycle:
     def proceed(self, execution: Execution) -> None:
         """Start a workflow at once (it needs no slot), queue anything else for one."""
         if execution.definition.workflow is not None:
-            self._start_workflow(execution, execution.definition.workflow)
+            self.workflows.start(execution, execution.definition.workflow)
         elif execution.action is None:
             error = f"task {execution.task.name!r} has nothing to run"
-            self._doomed.append((execution, "nothing_to_run", error))
+            self.doom(execution, "nothing_to_run", error)
         else:
             self.dispatcher.add(execution, priority=execution.action.priority)
-
-    # ── workflows ───────────────────────────────────────────────────────────────────────────────────────────────
-
-    def new_run(self, execution: Execution, workflow: Workflow) -> Run:
-        """The memory of a workflow's run, nothing started yet."""
-        key = (execution.task.id, execution.version)
-        plan = self._plans.get(key)
-        if plan is None:
-            if len(self._plans) > 200:
-                self._plans.clear()
-            plan = self._plans[key] = plan_workflow(workflow)
-        progress = Progress(
-            plan,
-            [node.trigger_rule for node in workflow.nodes],
-            workflow_type=workflow.workflow_type,
-            on_failure=workflow.on_failure,
-        )
-        wanted = _wanted(workflow)
-        return Run(
-            plan=plan, progress=progress, max_parallel=workflow.max_parallel or UNBOUNDED, wanted=wanted
-        )
-
-    def _start_workflow(self, execution: Execution, workflow: Workflow) -> None:
-        execution.run = self.new_run(execution, workflow)
-        self._mark_running(execution)
-        if workflow.timeout is not None:
-            self.watch_workflow(execution, workflow.timeout.total_seconds())
-        self.follow(execution, execution.run.progress.start())
-        self._finish_if_done(execution)
-
-    def continue_workflow(self, execution: Execution, step: Step) -> None:
-        """Go on with a workflow that was rebuilt from its rows; `step` is what was due besides them."""
-        run = execution.run
-        assert run is not None
-        step.ready = [node for node in step.ready if run.progress.may_start(node)]
-        self.follow(execution, step)
-        self._finish_if_done(execution)
-
-    def watch_workflow(self, execution: Execution, seconds: float) -> None:
-        """Terminate the whole tree when its `workflow_timeout` is over."""
-
-        def overdue() -> None:
-            if self.memory.executions.get(execution.id) is execution:
-                self.terminate(execution, "workflow_timeout")
-
-        self._wake(seconds, overdue)
-
-    def follow(self, execution: Execution, step: Step) -> None:
-        """Carry out what a workflow's progress says: queue the ready nodes, write the skipped ones."""
-        run = execution.run
-        assert run is not None
-        if step.skipped:
-            self.memory.batch.nodes_skipped.extend(
-                rows.node_skipped(self.memory, execution, node, reason.value) for node, reason in step.skipped
-            )
-        for node in step.ready:
-            if run.occupied >= run.max_parallel:
-                run.parked.append(node)
-            else:
-                run.occupied += 1
-                self._offer(execution, node)
-
-    def _offer(self, execution: Execution, node: int) -> None:
-        """A node is ready: queue it for a slot, or make the execution of the task it refers to."""
-        workflow = execution.definition.workflow
-        assert workflow is not None
-        definition = workflow.nodes[node]
-        if definition.task is None:
-            assert definition.action is not None
-            self.dispatcher.add(execution, node, definition.action.priority)
-            return
-        self._begin_reference(execution, node, definition.task, definition.arguments)
-
-    def _begin_reference(self, parent: Execution, node: int, name: str, arguments: Mapping[str, Any]) -> None:
-        task = self.memory.by_name.get(name)
-        if task is None:
-            child = self._child(parent, node, parent.task, parent.definition, None)
-            self._start_row(child)
-            self._doomed.append(
-                (child, "task_missing", f"the node refers to task {name!r}, which is not registered")
-            )
-            return
-        child = self._child(parent, node, task, task.definition, task.definition.action)
-        child.params = {**task.definition.params, **parent.params}
-        self._admit(child, "workflow")
-        if not self._give_arguments(child, arguments):
-            return
-        others = any(other is not child for other in task.active.values())
-        if others and task.definition.overlap.value != "allow":
-            self._wait_for_others(child)
-        else:
-            self.proceed(child)
-
-    def _child(
-        self, parent: Execution, node: int, task: Task, definition: TaskDef, action: Action | None
-    ) -> Execution:
-        assert parent.run is not None
-        child = Execution(
-            id=self.memory.new_id(),
-            task=task,
-            version=parent.version if task is parent.task else task.version,
-            definition=definition,
-            action=action,
-            trigger_type=TriggerType.WORKFLOW,
-            parent=parent,
-            node=node,
-            logical_time=parent.logical_time,
-            params=parent.params,
-            created_time=self.memory.now,
-        )
-        parent.run.progress.began(node)
-        parent.run.children[node] = child
-        return child
-
-    def _give_arguments(self, child: Execution, arguments: Mapping[str, Any]) -> bool:
-        """Resolve what the node is called with; a value that is not there fails the node."""
-        if not arguments:
-            return True
-        parent = child.parent
-        assert parent is not None and parent.run is not None
-        scope = {"params": parent.params, "nodes": parent.run.results}
-        try:
-            child.params = {**child.params, **resolve(arguments, scope)}
-            assert child.row is not None
-            child.row["params"] = rows.json_text(child.params)
-        except ZquantFlowError as error:
-            self._doomed.append((child, "invalid_params", str(error)))
-            return False
-        return True
 
     # ── attempts start ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -271,7 +136,7 @@ class Lifecycle:
                 if node < 0:
                     self._start_queued(execution)
                 else:
-                    self._start_node(execution, node)
+                    self.workflows.start_node(execution, node)
             if not self._doomed:
                 return
             while self._doomed:
@@ -283,22 +148,11 @@ class Lifecycle:
         if execution.task.paused and execution.trigger_type is TriggerType.SCHEDULE:
             execution.task.held.append(execution)
             return
-        self._mark_running(execution)
-        self._occupy(execution)
+        self.mark_running(execution)
+        self.occupy(execution)
 
-    def _start_node(self, parent: Execution, node: int) -> None:
-        run, workflow = parent.run, parent.definition.workflow
-        assert run is not None and workflow is not None
-        if not run.progress.may_start(node):
-            self._vacate(parent)
-            return
-        definition = workflow.nodes[node]
-        child = self._child(parent, node, parent.task, parent.definition, definition.action)
-        self._start_row(child)
-        if self._give_arguments(child, definition.arguments):
-            self._occupy(child)
-
-    def _start_row(self, child: Execution) -> None:
+    def start_row(self, child: Execution) -> None:
+        """An inline node's first row says that it runs."""
         memory = self.memory
         memory.executions[child.id] = child
         child.status = Status.RUNNING
@@ -308,7 +162,8 @@ class Lifecycle:
         memory.fresh.append(child)
         memory.batch.nodes_started.append(child.row)
 
-    def _mark_running(self, execution: Execution) -> None:
+    def mark_running(self, execution: Execution) -> None:
+        """From here on it is `running`; in its own first row, if that is not written yet."""
         memory = self.memory
         execution.status = advance(execution.status, Status.RUNNING)
         execution.waiting_for = None
@@ -324,7 +179,12 @@ class Lifecycle:
             memory.updates(execution).started.append(update)
         self._note_latest(execution)
 
-    def _occupy(self, execution: Execution) -> None:
+    def doom(self, execution: Execution, code: str, error: str) -> None:
+        """It can't start: end it once this turn's work is done (recursion would dive through a long workflow)."""
+        self._doomed.append((execution, code, error))
+
+    def occupy(self, execution: Execution) -> None:
+        """Give it a slot and start its attempt."""
         self.dispatcher.occupy()
         self.effects.start.append(execution)
 
@@ -361,7 +221,7 @@ class Lifecycle:
             self.progressed({"id": execution.id, **outcome["progress"]})
         self.memory.batch.attempts.append(rows.attempted(execution, outcome))
         if kind == "success":
-            self._end(execution, Status.SUCCESS, result=outcome.get("result"))
+            self.end(execution, Status.SUCCESS, result=outcome.get("result"))
             return
         self._attempt_failed(execution, outcome)
 
@@ -378,7 +238,7 @@ class Lifecycle:
             self._retry(execution, action, kind)
             return
         final = Status.FAILED if kind == "failed" and not asked else Status.TERMINATED
-        self._end(execution, final, result=outcome.get("result"), code=code or kind, error=error or kind)
+        self.end(execution, final, result=outcome.get("result"), code=code or kind, error=error or kind)
 
     def _retry(self, execution: Execution, action: Action, kind: str) -> None:
         delay = retry_delay(action.retry, execution.retry_count, random.random())  # noqa: S311
@@ -410,7 +270,7 @@ class Lifecycle:
         """
         if execution.terminating is not None:
             why = execution.terminating
-            self._end(execution, Status.TERMINATED, code=why, error=_WHY_ENDED[why])
+            self.end(execution, Status.TERMINATED, code=why, error=WHY_ENDED[why])
             return
         execution.status = advance(execution.status, Status.PENDING)
         execution.waiting_for = "slot"
@@ -441,9 +301,9 @@ class Lifecycle:
     def fail(self, execution: Execution, code: str, error: str) -> None:
         """End an execution that can't even start an attempt; one that has ended meanwhile stays as it is."""
         if self.memory.executions.get(execution.id) is execution:
-            self._end(execution, Status.FAILED, code=code, error=error)
+            self.end(execution, Status.FAILED, code=code, error=error)
 
-    def _end(
+    def end(
         self,
         execution: Execution,
         status: Status,
@@ -467,7 +327,7 @@ class Lifecycle:
         if not execution.inline:
             self._leave_task(execution)
         if execution.parent is not None:
-            self._node_ended(execution.parent, execution, status, result)
+            self.workflows.node_ended(execution.parent, execution, status, result)
 
     def _leave_task(self, execution: Execution) -> None:
         task = execution.task
@@ -497,80 +357,6 @@ class Lifecycle:
             if self.memory.executions.get(execution.id) is execution:
                 self.proceed(execution)
 
-    def _node_ended(self, parent: Execution, child: Execution, status: Status, result: str | None) -> None:
-        run = parent.run
-        assert run is not None
-        run.children.pop(child.node, None)
-        name = run.plan.names[child.node]
-        if name in run.wanted:
-            run.results[name] = {"result": None if result is None else json.loads(result)}
-        was_stopped = run.progress.stopped
-        step = run.progress.finish(child.node, status)
-        self._vacate(parent)
-        self.follow(parent, step)
-        if run.progress.stopped and not was_stopped:
-            self._skip_unstarted(parent, run)
-        self._finish_if_done(parent)
-
-    def _skip_unstarted(self, parent: Execution, run: Run) -> None:
-        """After a failure under `stop`: referenced tasks that still wait for their first attempt never get one."""
-        workflow = parent.definition.workflow
-        assert workflow is not None
-        for child in list(run.children.values()):
-            rule = workflow.nodes[child.node].trigger_rule
-            if child.status is Status.PENDING and child.start_time is None and not survives_stop(rule):
-                self._end(child, Status.SKIPPED, code="workflow_stopped", error="a node before it failed")
-
-    def _vacate(self, parent: Execution) -> None:
-        """A node's place under `max_parallel` is free: the next parked one takes it."""
-        run = parent.run
-        assert run is not None
-        run.occupied -= 1
-        while run.parked and run.occupied < run.max_parallel:
-            node = run.parked.popleft()
-            if run.progress.may_start(node):
-                run.occupied += 1
-                self._offer(parent, node)
-
-    def _finish_if_done(self, execution: Execution) -> None:
-        run = execution.run
-        assert run is not None
-        if not run.progress.finished:
-            self._report(execution, run)
-            return
-        if execution.id not in self.memory.executions:
-            return
-        if execution.terminating is not None:
-            self._end(
-                execution,
-                Status.TERMINATED,
-                code=execution.terminating,
-                error=_WHY_ENDED[execution.terminating],
-            )
-            return
-        status = run.progress.outcome()
-        total = len(run.plan)
-        execution.percent = 100.0 * run.progress.succeeded / total if total else 100.0
-        if status is Status.SUCCESS:
-            self._end(execution, status)
-        else:
-            self._end(
-                execution,
-                status,
-                code="nodes_failed",
-                error=f"{run.progress.failures} of {total} nodes did not succeed",
-            )
-
-    def _report(self, execution: Execution, run: Run) -> None:
-        """Write a workflow's progress, at most four times a second."""
-        now = self.memory.clock.monotonic()
-        if now - run.reported < PROGRESS_INTERVAL or not run.progress.settled:
-            return
-        run.reported = now
-        total, settled = len(run.plan), run.progress.settled
-        facts = {"percent": 100.0 * settled / total, "total_items": total, "processed_items": settled}
-        self.memory.batch.progress.append(rows.progressed(self.memory, execution, facts))
-
     # ── requests ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def terminate(self, execution: Execution, why: str = "terminated") -> None:
@@ -579,20 +365,12 @@ class Lifecycle:
             return
         execution.terminating = why
         if execution.run is not None:
-            self._terminate_tree(execution, execution.run, why)
+            self.workflows.terminate(execution, execution.run, why)
         elif execution.status is Status.PENDING:
-            self._end(execution, Status.TERMINATED, code=why, error=_WHY_ENDED[why])
+            self.end(execution, Status.TERMINATED, code=why, error=WHY_ENDED[why])
         else:
             self.memory.batch.requests.append(rows.requested(self.memory, execution))
             self.effects.terminate.append((execution, "terminated"))
-
-    def _terminate_tree(self, execution: Execution, run: Run, why: str) -> None:
-        self.memory.batch.requests.append(rows.requested(self.memory, execution))
-        run.parked.clear()
-        self.follow(execution, run.progress.abandon())
-        for child in list(run.children.values()):
-            self.terminate(child, why)
-        self._finish_if_done(execution)
 
     def pause(self, execution: Execution) -> None:
         """Ask a running execution to stand still; its acknowledgement makes it `paused`."""
@@ -628,19 +406,3 @@ class Lifecycle:
         if task.latest_id == execution.id and not execution.inline:
             task.latest_status = execution.status.value
             self.memory.batch.activity.append(rows.activity(task, 0))
-
-
-def _wanted(workflow: Workflow) -> frozenset[str]:
-    """The nodes whose results others use; all of them where a template names nodes, for it may compute which."""
-    for node in workflow.nodes:
-        if node.action is not None and "nodes" in str(node.action.config.get("command", "")):
-            return frozenset(other.name for other in workflow.nodes)
-    return frozenset().union(*(referenced_nodes(node.arguments) for node in workflow.nodes if node.arguments))
-
-
-_WHY_ENDED = {
-    "terminated": "terminated by request",
-    "workflow_timeout": "the workflow's time was over",
-    "replaced": "replaced by a newer execution",
-    "shutdown": "the server was stopped",
-}

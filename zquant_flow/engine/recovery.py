@@ -170,7 +170,7 @@ class _Recovery:
     def _rebuild_run(self, execution: Execution, below: list[Any]) -> None:
         workflow = execution.definition.workflow
         assert workflow is not None
-        run = execution.run = self._lifecycle.new_run(execution, workflow)
+        run = execution.run = self._lifecycle.workflows.new_run(execution, workflow)
         position = {name: index for index, name in enumerate(run.plan.names)}
         ended = [(position[row.node], Status(row.status)) for row in below if Status(row.status) in FINAL]
         started = [position[row.node] for row in below if Status(row.status) not in FINAL]
@@ -187,8 +187,8 @@ class _Recovery:
             return
         if workflow.timeout is not None:
             passed = self._memory.clock.monotonic() - execution.started_monotonic
-            self._lifecycle.watch_workflow(execution, max(0.0, workflow.timeout.total_seconds() - passed))
-        self._lifecycle.continue_workflow(execution, step)
+            self._lifecycle.workflows.watch(execution, max(0.0, workflow.timeout.total_seconds() - passed))
+        self._lifecycle.workflows.go_on(execution, step)
         if execution.terminating is not None:
             execution.terminating = None
             self._lifecycle.terminate(execution)

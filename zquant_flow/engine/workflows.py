@@ -1,0 +1,308 @@
+"""How does a workflow move on: which node starts now, what becomes of its children's ends, when is it over?
+
+`core.progress` decides over plain numbers; this carries its decisions out on executions. What any execution goes through
+(rows, slots, ends) is `lifecycle`, which is reached through `Steps`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from zquant_flow.core.graph import Plan, plan_workflow
+from zquant_flow.core.model import Action, TaskDef, Workflow
+from zquant_flow.core.progress import Progress, Step, survives_stop
+from zquant_flow.core.references import referenced_nodes, resolve
+from zquant_flow.core.status import Status, TriggerType
+from zquant_flow.engine import rows
+from zquant_flow.engine.dispatcher import Dispatcher
+from zquant_flow.engine.memory import Execution, Memory, Run, Task
+from zquant_flow.errors import ZquantFlowError
+
+UNBOUNDED = 1 << 62
+PLANS_KEPT = 200
+PROGRESS_INTERVAL = 0.25
+"""Seconds between two writes of a workflow's progress."""
+
+WHY_ENDED = {
+    "terminated": "terminated by request",
+    "workflow_timeout": "the workflow's time was over",
+    "replaced": "replaced by a newer execution",
+    "shutdown": "the server was stopped",
+}
+"""Why an execution was ended, in words, by the reason it was asked for."""
+
+
+class Steps(Protocol):
+    """What an execution goes through, whatever it is."""
+
+    def admit(self, execution: Execution, actor: str) -> None: ...
+    def proceed(self, execution: Execution) -> None: ...
+    def wait_for_others(self, execution: Execution) -> None: ...
+    def start_row(self, child: Execution) -> None: ...
+    def mark_running(self, execution: Execution) -> None: ...
+    def occupy(self, execution: Execution) -> None: ...
+    def doom(self, execution: Execution, code: str, error: str) -> None: ...
+    def end(
+        self,
+        execution: Execution,
+        status: Status,
+        *,
+        result: str | None = None,
+        code: str | None = None,
+        error: str | None = None,
+    ) -> None: ...
+    def terminate(self, execution: Execution, why: str = ...) -> None: ...
+
+
+class Workflows:
+    """The workflows under way. Owned by the engine's thread.
+
+    `wake(seconds, what)` calls `what` in the engine's thread after so many seconds.
+    """
+
+    def __init__(
+        self,
+        memory: Memory,
+        dispatcher: Dispatcher,
+        steps: Steps,
+        wake: Callable[[float, Callable[[], None]], None],
+    ) -> None:
+        self._memory = memory
+        self._dispatcher = dispatcher
+        self._steps = steps
+        self._wake = wake
+        self._plans: dict[tuple[int, int], Plan] = {}
+
+    def new_run(self, execution: Execution, workflow: Workflow) -> Run:
+        """The memory of a workflow's run, nothing started yet."""
+        key = (execution.task.id, execution.version)
+        plan = self._plans.get(key)
+        if plan is None:
+            if len(self._plans) > 200:
+                self._plans.clear()
+            plan = self._plans[key] = plan_workflow(workflow)
+        progress = Progress(
+            plan,
+            [node.trigger_rule for node in workflow.nodes],
+            workflow_type=workflow.workflow_type,
+            on_failure=workflow.on_failure,
+        )
+        wanted = _wanted(workflow)
+        return Run(
+            plan=plan, progress=progress, max_parallel=workflow.max_parallel or UNBOUNDED, wanted=wanted
+        )
+
+    def start(self, execution: Execution, workflow: Workflow) -> None:
+        execution.run = self.new_run(execution, workflow)
+        self._steps.mark_running(execution)
+        if workflow.timeout is not None:
+            self.watch(execution, workflow.timeout.total_seconds())
+        self.follow(execution, execution.run.progress.start())
+        self._finish_if_done(execution)
+
+    def go_on(self, execution: Execution, step: Step) -> None:
+        """Go on with a workflow that was rebuilt from its rows; `step` is what was due besides them."""
+        run = execution.run
+        assert run is not None
+        step.ready = [node for node in step.ready if run.progress.may_start(node)]
+        self.follow(execution, step)
+        self._finish_if_done(execution)
+
+    def watch(self, execution: Execution, seconds: float) -> None:
+        """Terminate the whole tree when its `workflow_timeout` is over."""
+
+        def overdue() -> None:
+            if self._memory.executions.get(execution.id) is execution:
+                self._steps.terminate(execution, "workflow_timeout")
+
+        self._wake(seconds, overdue)
+
+    def follow(self, execution: Execution, step: Step) -> None:
+        """Carry out what a workflow's progress says: queue the ready nodes, write the skipped ones."""
+        run = execution.run
+        assert run is not None
+        if step.skipped:
+            self._memory.batch.nodes_skipped.extend(
+                rows.node_skipped(self._memory, execution, node, reason.value)
+                for node, reason in step.skipped
+            )
+        for node in step.ready:
+            if run.occupied >= run.max_parallel:
+                run.parked.append(node)
+            else:
+                run.occupied += 1
+                self._offer(execution, node)
+
+    def _offer(self, execution: Execution, node: int) -> None:
+        """A node is ready: queue it for a slot, or make the execution of the task it refers to."""
+        workflow = execution.definition.workflow
+        assert workflow is not None
+        definition = workflow.nodes[node]
+        if definition.task is None:
+            assert definition.action is not None
+            self._dispatcher.add(execution, node, definition.action.priority)
+            return
+        self._begin_reference(execution, node, definition.task, definition.arguments)
+
+    def _begin_reference(self, parent: Execution, node: int, name: str, arguments: Mapping[str, Any]) -> None:
+        task = self._memory.by_name.get(name)
+        if task is None:
+            child = self._child(parent, node, parent.task, parent.definition, None)
+            self._steps.start_row(child)
+            self._steps.doom(
+                child, "task_missing", f"the node refers to task {name!r}, which is not registered"
+            )
+            return
+        child = self._child(parent, node, task, task.definition, task.definition.action)
+        child.params = {**task.definition.params, **parent.params}
+        self._steps.admit(child, "workflow")
+        if not self._give_arguments(child, arguments):
+            return
+        others = any(other is not child for other in task.active.values())
+        if others and task.definition.overlap.value != "allow":
+            self._steps.wait_for_others(child)
+        else:
+            self._steps.proceed(child)
+
+    def _child(
+        self, parent: Execution, node: int, task: Task, definition: TaskDef, action: Action | None
+    ) -> Execution:
+        assert parent.run is not None
+        child = Execution(
+            id=self._memory.new_id(),
+            task=task,
+            version=parent.version if task is parent.task else task.version,
+            definition=definition,
+            action=action,
+            trigger_type=TriggerType.WORKFLOW,
+            parent=parent,
+            node=node,
+            logical_time=parent.logical_time,
+            params=parent.params,
+            created_time=self._memory.now,
+        )
+        parent.run.progress.began(node)
+        parent.run.children[node] = child
+        return child
+
+    def _give_arguments(self, child: Execution, arguments: Mapping[str, Any]) -> bool:
+        """Resolve what the node is called with; a value that is not there fails the node."""
+        if not arguments:
+            return True
+        parent = child.parent
+        assert parent is not None and parent.run is not None
+        scope = {"params": parent.params, "nodes": parent.run.results}
+        try:
+            child.params = {**child.params, **resolve(arguments, scope)}
+            assert child.row is not None
+            child.row["params"] = rows.json_text(child.params)
+        except ZquantFlowError as error:
+            self._steps.doom(child, "invalid_params", str(error))
+            return False
+        return True
+
+    def start_node(self, parent: Execution, node: int) -> None:
+        run, workflow = parent.run, parent.definition.workflow
+        assert run is not None and workflow is not None
+        if not run.progress.may_start(node):
+            self._vacate(parent)
+            return
+        definition = workflow.nodes[node]
+        child = self._child(parent, node, parent.task, parent.definition, definition.action)
+        self._steps.start_row(child)
+        if self._give_arguments(child, definition.arguments):
+            self._steps.occupy(child)
+
+    def node_ended(self, parent: Execution, child: Execution, status: Status, result: str | None) -> None:
+        run = parent.run
+        assert run is not None
+        run.children.pop(child.node, None)
+        name = run.plan.names[child.node]
+        if name in run.wanted:
+            run.results[name] = {"result": None if result is None else json.loads(result)}
+        was_stopped = run.progress.stopped
+        step = run.progress.finish(child.node, status)
+        self._vacate(parent)
+        self.follow(parent, step)
+        if run.progress.stopped and not was_stopped:
+            self._skip_unstarted(parent, run)
+        self._finish_if_done(parent)
+
+    def _skip_unstarted(self, parent: Execution, run: Run) -> None:
+        """After a failure under `stop`: referenced tasks that still wait for their first attempt never get one."""
+        workflow = parent.definition.workflow
+        assert workflow is not None
+        for child in list(run.children.values()):
+            rule = workflow.nodes[child.node].trigger_rule
+            if child.status is Status.PENDING and child.start_time is None and not survives_stop(rule):
+                self._steps.end(
+                    child, Status.SKIPPED, code="workflow_stopped", error="a node before it failed"
+                )
+
+    def _vacate(self, parent: Execution) -> None:
+        """A node's place under `max_parallel` is free: the next parked one takes it."""
+        run = parent.run
+        assert run is not None
+        run.occupied -= 1
+        while run.parked and run.occupied < run.max_parallel:
+            node = run.parked.popleft()
+            if run.progress.may_start(node):
+                run.occupied += 1
+                self._offer(parent, node)
+
+    def _finish_if_done(self, execution: Execution) -> None:
+        run = execution.run
+        assert run is not None
+        if not run.progress.finished:
+            self._report(execution, run)
+            return
+        if execution.id not in self._memory.executions:
+            return
+        if execution.terminating is not None:
+            self._steps.end(
+                execution,
+                Status.TERMINATED,
+                code=execution.terminating,
+                error=WHY_ENDED[execution.terminating],
+            )
+            return
+        status = run.progress.outcome()
+        total = len(run.plan)
+        execution.percent = 100.0 * run.progress.succeeded / total if total else 100.0
+        if status is Status.SUCCESS:
+            self._steps.end(execution, status)
+        else:
+            self._steps.end(
+                execution,
+                status,
+                code="nodes_failed",
+                error=f"{run.progress.failures} of {total} nodes did not succeed",
+            )
+
+    def _report(self, execution: Execution, run: Run) -> None:
+        """Write a workflow's progress, at most four times a second."""
+        now = self._memory.clock.monotonic()
+        if now - run.reported < PROGRESS_INTERVAL or not run.progress.settled:
+            return
+        run.reported = now
+        total, settled = len(run.plan), run.progress.settled
+        facts = {"percent": 100.0 * settled / total, "total_items": total, "processed_items": settled}
+        self._memory.batch.progress.append(rows.progressed(self._memory, execution, facts))
+
+    def terminate(self, execution: Execution, run: Run, why: str) -> None:
+        self._memory.batch.requests.append(rows.requested(self._memory, execution))
+        run.parked.clear()
+        self.follow(execution, run.progress.abandon())
+        for child in list(run.children.values()):
+            self._steps.terminate(child, why)
+        self._finish_if_done(execution)
+
+
+def _wanted(workflow: Workflow) -> frozenset[str]:
+    """The nodes whose results others use; all of them where a template names nodes, for it may compute which."""
+    for node in workflow.nodes:
+        if node.action is not None and "nodes" in str(node.action.config.get("command", "")):
+            return frozenset(other.name for other in workflow.nodes)
+    return frozenset().union(*(referenced_nodes(node.arguments) for node in workflow.nodes if node.arguments))
