@@ -7,6 +7,7 @@ outcome. Runs inside the worker.
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import threading
@@ -238,3 +239,8 @@ def _their_frames(trace: TracebackType | None) -> TracebackType | None:
             return trace
         trace = trace.tb_next
     return first
+
+
+def set_up_logging() -> None:
+    """`logging` goes where stderr goes, from INFO on; a task may set it up anew."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)

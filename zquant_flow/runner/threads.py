@@ -21,7 +21,7 @@ from typing import Any
 
 from zquant_flow.executors.context import Context, active, enter
 from zquant_flow.logs import AttemptLog
-from zquant_flow.runner.calls import Calls, folder_missing
+from zquant_flow.runner.calls import Calls, folder_missing, set_up_logging
 from zquant_flow.runner.protocol import Decoder, Frame, Key, encode
 
 TICK_SECONDS = 0.001
@@ -254,8 +254,6 @@ class _RoutedBytes(io.RawIOBase):
 
 
 def _route_output() -> None:
-    from zquant_flow.runner.worker import set_up_logging
-
     sys.stdout = _Routed(sys.stdout)  # type: ignore[arg-type]
     sys.stderr = _Routed(sys.stderr)  # type: ignore[arg-type]
     set_up_logging()

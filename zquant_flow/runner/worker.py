@@ -7,7 +7,6 @@ stdout and stderr are the runner's pipe. Mode `thread` is in `threads`.
 from __future__ import annotations
 
 import faulthandler
-import logging
 import os
 import select
 import signal
@@ -20,7 +19,7 @@ from contextvars import Context as Variables
 from types import FrameType
 
 from zquant_flow.executors.context import Context, Terminated, enter
-from zquant_flow.runner.calls import Calls, folder_missing
+from zquant_flow.runner.calls import Calls, folder_missing, set_up_logging
 from zquant_flow.runner.environment import order_environment
 from zquant_flow.runner.protocol import Decoder, Frame, encode
 
@@ -180,11 +179,6 @@ def _has_children() -> bool:
     except ChildProcessError:
         return False
     return True
-
-
-def set_up_logging() -> None:
-    """`logging` goes where stderr goes, from INFO on; a task may set it up anew."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
 
 
 def main() -> None:
