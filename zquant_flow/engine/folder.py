@@ -11,6 +11,7 @@ import logging
 import queue
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from zquant_flow.definitions.scan import FileStat, scan
 from zquant_flow.definitions.watcher import Changes, Watcher
 from zquant_flow.engine.operations import Operations
 from zquant_flow.store.database import Database
-from zquant_flow.store.definitions import known_sources
+from zquant_flow.store.definitions import known_sources, tasks_named
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class TasksFolder:
         self._database = database
         self._watch = watch
         self._loader = loader
-        self._reading = threading.Lock()
+        self._reading = threading.RLock()
         self._changes: queue.SimpleQueue[Changes | None] = queue.SimpleQueue()
         self._watcher: Watcher | None = None
         self._thread: threading.Thread | None = None
@@ -92,6 +93,15 @@ class TasksFolder:
     def load_all(self) -> None:
         """Read what changed since the last time, once, without watching."""
         self._first_scan()
+
+    def undisturbed(self) -> AbstractContextManager[object]:
+        """While it is held, files are read by the holder's own `load_now` only: what it writes is not seen by halves."""
+        return self._reading
+
+    def id_of(self, name: str) -> int | None:
+        """The id of the task that has, or had until it was archived, this name."""
+        row = tasks_named(self._database, [name]).get(name)
+        return None if row is None else int(row.id)
 
     def load_now(self, paths: Iterable[str], *, actor: str = "file") -> list[LoadedFile]:
         """Read these files and register them before returning; what the watcher says of them later is old news."""

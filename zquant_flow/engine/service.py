@@ -11,11 +11,11 @@ import itertools
 import logging
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.exc import OperationalError
@@ -27,13 +27,14 @@ from zquant_flow.engine.bell import Bell
 from zquant_flow.engine.bundles import BundleFolders
 from zquant_flow.engine.dispatcher import Dispatcher
 from zquant_flow.engine.ledger import Ledger
-from zquant_flow.engine.lifecycle import Effects, Lifecycle
-from zquant_flow.engine.memory import Execution, Memory
+from zquant_flow.engine.lifecycle import Lifecycle
+from zquant_flow.engine.memory import Memory
 from zquant_flow.engine.orders import Orders
 from zquant_flow.engine.recovery import recover
 from zquant_flow.engine.registration import Registrar
 from zquant_flow.engine.scheduler import Scheduler
-from zquant_flow.errors import RunnerUnavailable, Unavailable, ZquantFlowError
+from zquant_flow.engine.worker import Backend, Frame, Worker
+from zquant_flow.errors import Unavailable
 from zquant_flow.store import batch as store_batch
 from zquant_flow.store.database import Database
 from zquant_flow.store.terms import begin_term, last_number
@@ -41,7 +42,6 @@ from zquant_flow.store.terms import begin_term, last_number
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Frame = dict[str, Any]
 ENGINE_ID = 1
 KILL_SECONDS = 15.0
 """How long a stop waits for attempts that have been ended; the runner's own grace is shorter."""
@@ -49,20 +49,6 @@ RUNNER_PAUSE = 1.0
 """Seconds between two tries to start a runner."""
 STORE_PAUSE = 0.5
 """Seconds between two tries to write."""
-
-
-class Backend(Protocol):
-    """A place where attempts run. Its calls come from the engine's thread."""
-
-    def start(self) -> Frame: ...
-    def start_attempts(self, orders: Sequence[Frame], acknowledged: Sequence[tuple[int, int]]) -> None: ...
-    def terminate(
-        self, execution_id: int, attempt: int, kind: str = ..., grace: float | None = ...
-    ) -> None: ...
-    def pause(self, execution_id: int, attempt: int) -> None: ...
-    def resume(self, execution_id: int, attempt: int) -> None: ...
-    def forget_spool(self) -> None: ...
-    def stop(self, keep_attempts: bool) -> None: ...
 
 
 class Engine:
@@ -103,19 +89,20 @@ class Engine:
         self._timer_numbers = itertools.count()
         self._listeners: list[Callable[[], None]] = []
         self._replies: list[tuple[Future[Any], Any]] = []
-        self._backend = backend(self._from_backend, self._backend_lost)
         self._bell = Bell(self.ring) if with_bell else None
         self.memory = Memory(engine_id=ENGINE_ID, epoch=0, clock=clock, last_id=0)
         self._dispatcher = Dispatcher(slots)
         self.lifecycle = Lifecycle(self.memory, self._dispatcher, self._wake_after)
         self.scheduler = Scheduler(self.memory, self.lifecycle, zone, Ledger(database))
         self.registrar = Registrar(database, self.memory, self.scheduler, self.lifecycle, self._finish_turn)
-        self._orders = Orders(
+        orders = Orders(
             tasks_dir=tasks_dir,
             data_dir=data_dir,
             entries=entries,
             bundle_folder=BundleFolders(database, data_dir).folder,
         )
+        self._backend = backend(self._from_backend, self._backend_lost)
+        self._worker = Worker(self.memory, self.lifecycle, self._dispatcher, orders, self._backend)
 
     # ── start and stop ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -249,10 +236,14 @@ class Engine:
         self._inbox.put(work)
 
     def _from_backend(self, frame: Frame) -> None:
-        self._post(lambda: self._take_frame(frame))
+        self._post(lambda: self._worker.take(frame))
 
     def _backend_lost(self) -> None:
         self._post(self._restart_backend)
+
+    def _restart_backend(self) -> None:
+        if not self._stopping.is_set() and not self._worker.restart():
+            self._wake_after(RUNNER_PAUSE, self._restart_backend)
 
     # ── the engine's thread ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -308,13 +299,13 @@ class Engine:
 
     def _finish_turn(self) -> None:
         self.lifecycle.dispatch()
-        orders = self._make_orders(self.lifecycle.effects)
+        orders = self._worker.orders_for(self.lifecycle.effects)
         batch = self.memory.take_batch()
         effects = self.lifecycle.take_effects()
         if batch:
             self._commit(batch)
         self.memory.settle()
-        self._act(effects, orders)
+        self._worker.act(effects, orders)
         replies, self._replies = self._replies, []
         for future, answer in replies:
             future.set_result(answer)
@@ -342,85 +333,6 @@ class Engine:
                     raise
             else:
                 return
-
-    def _make_orders(self, effects: Effects) -> list[Frame]:
-        """The orders of the attempts that start; what can't be ordered fails in this same turn."""
-        orders: list[Frame] = []
-        done = 0
-        while done < len(effects.start):
-            execution = effects.start[done]
-            done += 1
-            try:
-                orders.append(self._orders.order(execution))
-            except ZquantFlowError as error:
-                self._refuse_order(execution, error.code, error.detail)
-            except Exception as error:
-                log.exception("no order for execution %d", execution.id, extra={"action": "order_failed"})
-                self._refuse_order(execution, "order_failed", f"{type(error).__name__}: {error}")
-        return orders
-
-    def _refuse_order(self, execution: Execution, code: str, why: str) -> None:
-        self._dispatcher.release()
-        self.lifecycle.fail(execution, code, why)
-        self.lifecycle.dispatch()
-
-    def _act(self, effects: Effects, orders: list[Frame]) -> None:
-        """What the batch has decided happens. A runner that is gone says so by itself; its attempts are lost then."""
-        try:
-            self._hand_over(effects, orders)
-        except RunnerUnavailable as error:
-            log.warning("%s", error.detail, extra={"action": "runner_away"})
-
-    def _hand_over(self, effects: Effects, orders: list[Frame]) -> None:
-        if orders or effects.acknowledge:
-            self._backend.start_attempts(orders, effects.acknowledge)
-        for execution, kind in effects.terminate:
-            self._backend.terminate(execution.id, execution.retry_count + 1, kind)
-        for execution in effects.pause:
-            self._backend.pause(execution.id, execution.retry_count + 1)
-        for execution in effects.resume:
-            self._backend.resume(execution.id, execution.retry_count + 1)
-
-    def _take_frame(self, frame: Frame) -> None:
-        op = frame["op"]
-        if op == "outcomes":
-            for outcome in frame["items"]:
-                self.lifecycle.take_outcome(outcome)
-        elif op == "progress":
-            for facts in frame["items"]:
-                self.lifecycle.progressed(facts)
-        elif op in ("paused", "resumed"):
-            self._take_acknowledgements(frame["items"], Status.PAUSED if op == "paused" else Status.RUNNING)
-
-    def _take_acknowledgements(self, items: Sequence[Sequence[int]], status: Status) -> None:
-        for execution_id, attempt in items:
-            execution = self.memory.executions.get(execution_id)
-            if execution is not None and execution.retry_count + 1 == attempt:
-                self.lifecycle.acknowledged(execution, status)
-
-    def _restart_backend(self) -> None:
-        """The runner died: what it carried is lost, what it had written down is not."""
-        if self._stopping.is_set():
-            return
-        log.error("the runner is gone; starting another", extra={"action": "runner_lost"})
-        try:
-            hello = self._backend.start()
-        except RunnerUnavailable as error:
-            log.error("%s; trying again", error.detail, extra={"action": "runner_unavailable"})
-            self._wake_after(RUNNER_PAUSE, self._restart_backend)
-            return
-        alive = {(id_, attempt) for id_, attempt in hello["attempts"]}
-        for outcome in hello["outcomes"]:
-            self.lifecycle.take_outcome(outcome)
-        for execution in list(self.memory.executions.values()):
-            self._lose(execution, alive)
-
-    def _lose(self, execution: Execution, alive: set[tuple[int, int]]) -> None:
-        key = (execution.id, execution.retry_count + 1)
-        if execution.run is not None or key in alive:
-            return
-        if execution.status in (Status.RUNNING, Status.PAUSED):
-            self.lifecycle.lost(execution, "the runner died")
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
 
