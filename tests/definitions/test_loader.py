@@ -82,8 +82,13 @@ def test_files_that_are_no_tasks_are_errors(load, text, code):
     assert only_error(load({"odd.yaml": text})).code == code
 
 
-def test_an_empty_file_defines_nothing(load):
-    for text in ("", "# only a comment\n", "---\n---\n"):
+def test_an_empty_file_is_an_error_because_its_writer_may_have_only_begun(load):
+    for text in ("", "\n  \n"):
+        assert only_error(load({"empty.yaml": text})).code == "empty_file"
+
+
+def test_a_file_of_comments_defines_nothing(load):
+    for text in ("# only a comment\n", "---\n---\n"):
         file = load({"empty.yaml": text})
         assert (file.definitions, file.errors) == ((), ())
 
@@ -181,6 +186,8 @@ def test_bombs_do_not_reach_the_files_beside_them(tmp_path):
 
 
 def test_a_process_that_dies_is_replaced_and_only_its_file_has_the_error(load, loader, tasks_dir):
+    for number in (0, 1):
+        (tasks_dir / f"many{number}.yaml").write_text(f"name: many-{number}\ncommand: echo\n")
     (tasks_dir / "killer.py").write_text(
         "import zquant_flow, os, signal\nos.kill(os.getppid(), signal.SIGKILL)\n"
     )

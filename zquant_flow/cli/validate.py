@@ -22,6 +22,11 @@ def validate(paths: Sequence[Path], *, tasks_dir: Path | None, as_json: bool) ->
     tasks = 0
     for root, chosen in groups.items():
         files = load_folder(root, chosen)
+        if chosen is None:
+            found += [
+                (root, path, LoadError(line=1, column=1, field="", code="skipped", message=why))
+                for path, why in sorted(scan(root).skipped.items())
+            ]
         change = plan_change(Registry(), files)
         tasks += len(change.claims)
         found += [(root, path, error) for path in sorted(change.errors) for error in change.errors[path]]

@@ -109,6 +109,10 @@ class FileReader:
             answer["kind"] = "helper"
 
     def _yaml(self, path: str, data: bytes, answer: dict[str, Any]) -> None:
+        if not data.strip():
+            # Perhaps its writer has only begun: an empty file must not archive what stood in it.
+            why = "the file is empty: write a task, or delete the file to archive what was in it"
+            return _fail(answer, (1, 1, "", "empty_file", why))
         try:
             documents = read_yaml(data)
         except YamlError as exc:

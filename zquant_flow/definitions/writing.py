@@ -1,12 +1,11 @@
 """How is a definition that came over REST written into a file, and changed there?
 
-ruamel keeps comments, order and quotes, so that an edit touches its own lines only. Writes are atomic: a temporary file
-beside, then a rename; a file that changed since it was read is not overwritten.
+ruamel keeps comments, order and quotes, so that an edit touches its own lines only; text that has no safe plain form is
+quoted. Writes are atomic: a temporary file beside, then a rename; a file that changed since it was read is not overwritten.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import re
@@ -21,6 +20,7 @@ _ORDER = [
     "name",
     "description",
     "tags",
+    "task_type",
     "cron",
     "interval",
     "run_at",
@@ -53,7 +53,8 @@ _ORDER = [
     "workflow_timeout",
     "tasks",
 ]
-_SCHEDULES = ("cron", "interval", "run_at", "schedules")
+_EXPONENT = re.compile(r"[-+]?\.?[0-9][0-9.]*[eE][-+]?[0-9]+")
+"""Numbers for our reader that ruamel takes for text."""
 
 
 def file_name(task_id: int, name: str) -> str:
@@ -72,50 +73,47 @@ def new_text(words: Mapping[str, Any]) -> str:
 def edited_text(text: str, document: int, words: Mapping[str, Any]) -> str:
     """The text with document number `document` changed: each word replaces its key, None removes it.
 
-    Naming one kind of schedule removes the others (SEMANTICS §2.6).
+    Raises ValueError where ruamel can't read the text.
     """
     documents = _load(text)
     target = documents[document]
-    changes = dict(words)
-    named = [key for key in _SCHEDULES if changes.get(key) is not None]
-    if named:
-        changes |= {key: None for key in _SCHEDULES if key not in named}
-    for key, value in changes.items():
+    for key, value in words.items():
         if value is None:
             target.pop(key, None)
-        elif key not in target or target[key] != value:
+        else:
             target[key] = _tidy(value)
     return _dump(documents)
 
 
-def without_document(text: str, document: int) -> str | None:
-    """The text without that document; None if nothing is left, and the file can go."""
+def without_document(text: str, document: int) -> str:
+    """The text without that document. Raises as `edited_text` does."""
     documents = _load(text)
     del documents[document]
-    return _dump(documents) if documents else None
+    return _dump(documents)
 
 
-def digest(data: bytes) -> str:
-    """What tells one content of a file from another."""
-    return hashlib.sha256(data).hexdigest()
+def content(path: Path) -> bytes | None:
+    """What the file holds, None where it is not there. Raises TasksFolderUnavailable where that can't be found out."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise TasksFolderUnavailable(f"{path} can't be read: {exc.strerror}") from exc
 
 
-def write(path: Path, text: str, *, expected: bytes | None) -> None:
+def write(path: Path, data: bytes, *, expected: bytes | None) -> None:
     """Replace a file's content in one step.
 
     `expected` is what was read before, None for a file that must not be there. Raises Conflict where the file is not
     as expected, TasksFolderUnavailable where the folder can't be written.
     """
-    found = _content(path)
-    if found != expected:
-        raise Conflict(
-            f"{path.name} has changed on disk meanwhile; read the task again and repeat the change"
-        )
+    _refuse_other(path, expected)
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".zqf-", suffix=".tmp")
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(text.encode())
+                file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(temporary, 0o644)
@@ -129,34 +127,42 @@ def write(path: Path, text: str, *, expected: bytes | None) -> None:
 
 def remove(path: Path, *, expected: bytes) -> None:
     """Delete a file that is still as it was read. Raises as `write` does."""
-    if _content(path) != expected:
-        raise Conflict(
-            f"{path.name} has changed on disk meanwhile; read the task again and repeat the change"
-        )
+    _refuse_other(path, expected)
     try:
         path.unlink()
     except OSError as exc:
         raise TasksFolderUnavailable(f"{path} can't be removed: {exc.strerror}") from exc
 
 
-def _content(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
+def _refuse_other(path: Path, expected: bytes | None) -> None:
+    if content(path) != expected:
+        raise Conflict(
+            f"{path.name} has changed on disk meanwhile; read the task again and repeat the change"
+        )
 
 
 def _tidy(value: Any) -> Any:
-    """Plain values as ruamel writes them best: text of several lines as a block."""
-    from ruamel.yaml.scalarstring import LiteralScalarString
+    """Plain values as ruamel writes them best: text of several lines as a block, what can't be seen in quotes."""
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
 
     if isinstance(value, Mapping):
-        return {key: _tidy(item) for key, item in value.items()}
+        return {_tidy(key): _tidy(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_tidy(item) for item in value]
-    if isinstance(value, str) and "\n" in value and value.isprintable() is False and value.endswith("\n"):
+    if not isinstance(value, str):
+        return value
+    if _is_block(value):
         return LiteralScalarString(value)
+    if not value.isprintable() or _EXPONENT.fullmatch(value):
+        return DoubleQuotedScalarString(value)
     return value
+
+
+def _is_block(text: str) -> bool:
+    """Whether a literal block keeps this text as it is: visible lines, no blank in front, one line end at the end."""
+    if not text.endswith("\n") or text.endswith("\n\n") or text[0] in " \t\n":
+        return False
+    return all(line.isprintable() for line in text.split("\n"))
 
 
 def _yaml() -> Any:
@@ -165,14 +171,19 @@ def _yaml() -> Any:
     yaml = YAML()
     yaml.version = None
     yaml.preserve_quotes = True
-    yaml.width = 120
+    yaml.width = 1_000_000  # never fold: lines of others stay as they are
     yaml.allow_unicode = True
     yaml.indent(mapping=2, sequence=4, offset=2)
     return yaml
 
 
 def _load(text: str) -> list[Any]:
-    return [document for document in _yaml().load_all(text) if document is not None]
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return [document for document in _yaml().load_all(text) if document is not None]
+    except YAMLError as exc:
+        raise ValueError(f"it can't be edited: {exc}") from exc
 
 
 def _dump(documents: list[Any]) -> str:

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from zquant_flow.definitions.loader import LoadedFile, Loader
+from zquant_flow.definitions.loader import LoadedFile, Loader, LoadError
 from zquant_flow.definitions.scan import FileStat, scan
 from zquant_flow.definitions.watcher import Changes, Watcher
 from zquant_flow.engine.operations import Operations
@@ -56,6 +56,7 @@ class TasksFolder:
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._digests: dict[str, str] = {}
+        self._skipped: dict[str, str] = {}
         self._users: dict[str, set[str]] = {}
         """Task files by the module that they import."""
 
@@ -117,7 +118,8 @@ class TasksFolder:
         if not rows:
             self.path.mkdir(parents=True, exist_ok=True)
         try:
-            found = scan(self.path).files
+            seen = scan(self.path)
+            found, skipped = seen.files, seen.skipped
         except OSError as exc:
             log.warning(
                 "the tasks folder %s can't be read: %s; its tasks stay as they are",
@@ -125,15 +127,33 @@ class TasksFolder:
                 exc.strerror,
                 extra={"action": "folder_unavailable"},
             )
-            found = {}
+            found, skipped = {}, {}
         for path, row in rows.items():
             self._remember(path, row.digest, json.loads(row.dependencies))
         broken = set(self._operations.registry.errors)
         changed = {path for path, stat in found.items() if path in broken or _differs(rows.get(path), stat)}
         users = {user for path in changed for user in self._users.get(path, ())}
         self._read(sorted(changed | (users & found.keys())), (), force=True)
+        self._note_skipped(skipped)
         lost = {path: FileStat(row.size, row.mtime_ns, 0) for path, row in rows.items() if path not in found}
         return {**found, **lost}
+
+    def _note_skipped(self, skipped: Mapping[str, str]) -> None:
+        """Files that can't be read as task files are load errors too, until they are gone or can be."""
+        noted = self._skipped
+        self._skipped = dict(skipped)
+        files = [
+            LoadedFile(
+                path=path,
+                kind="skipped",
+                errors=(LoadError(line=1, column=1, field="", code="skipped", message=why),),
+            )
+            for path, why in skipped.items()
+            if noted.get(path) != why
+        ]
+        gone = [path for path in noted if path not in skipped and path not in self._digests]
+        if files or gone:
+            self._operations.register(files, gone)
 
     def _run(self) -> None:
         while (changes := self._changes.get()) is not None:
@@ -144,6 +164,8 @@ class TasksFolder:
         """Whether these changes are registered; what failed is tried again, for the watcher tells them once."""
         try:
             self._read(sorted(changes.changed), sorted(changes.removed))
+            if self._watcher is not None:
+                self._note_skipped(self._watcher.skipped)
         except Exception:
             log.exception("changes of the tasks folder were not taken", extra={"action": "folder_failed"})
             return False

@@ -306,6 +306,7 @@ def _prepare_files(change: Change, registration: store.Registration) -> None:
             "dependencies": json.dumps(dict(file.dependencies), ensure_ascii=False),
         }
         for file in change.read
+        if file.kind != "skipped"
     ]
     registration.forgotten = change.forgotten
     registration.errors = {path: [asdict(error) for error in found] for path, found in change.errors.items()}
