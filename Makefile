@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: serve test lint types pytest bench faults fuzz clean
+.PHONY: serve test lint types pytest bench clean
 
 serve: $(VENV)/.serve
 	@$(BIN)/zquant-flow serve $(ARGS)
@@ -24,20 +24,17 @@ pytest: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench $(ARGS)
 
-faults: $(STAMP)
-	$(BIN)/pytest -q tests/faults --rounds 1000 $(ARGS)
-
 # What `make serve` needs: the package and the calendars that the examples use.
 $(VENV)/.serve: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[calendars]'
+	$(BIN)/pip install -qq --disable-pip-version-check --upgrade pip
+	$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[calendars]'
 	@touch $@
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[calendars,dev]'
+	$(BIN)/pip install -qq --disable-pip-version-check --upgrade pip
+	$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[calendars,dev]'
 	@touch $@ $(VENV)/.serve
 
 clean:

@@ -85,7 +85,7 @@ def test_validate_is_silent_about_good_files_and_takes_paths(folder: Path) -> No
     (folder / "tasks" / "good.yaml").write_text("name: good\ncommand: echo\n")
     (folder / "tasks" / "bad.yaml").write_text("nonsense")
     done = zqf(folder, "validate", "tasks/good.yaml")
-    assert (done.returncode, done.stdout) == (0, "1 task, no errors\n")
+    assert (done.returncode, done.stdout) == (0, "  good  when triggered\n1 task, no errors\n")
     assert json.loads(zqf(folder, "validate", "--json").stdout)["errors"][0]["path"] == "tasks/bad.yaml"
 
 

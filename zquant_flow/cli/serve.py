@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from zquant_flow.cli.listing import listing
 from zquant_flow.config import Settings, load_settings
 from zquant_flow.errors import BadRequest
 
@@ -100,6 +101,7 @@ def _greet(settings: Settings, scheduler: Any, url: str) -> None:
         f"  zone     {settings.zone.key}",
         f"  API      {url}/api/v1/scheduler/tasks   (Authorization: Bearer, token in admin.token)",
     ]
+    lines += listing((entry.definition for entry in registry.by_id.values()), settings.zone)
     sys.stdout.write("\n".join(lines) + "\n")
     for path, errors in sorted(registry.errors.items()):
         for error in errors:

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from zquant_flow.cli.listing import listing
 from zquant_flow.config import load_settings
+from zquant_flow.core.model import TaskDef
 from zquant_flow.definitions.loader import LoadedFile, Loader, LoadError
 from zquant_flow.definitions.registry import Registry, plan_change
 from zquant_flow.definitions.scan import scan
@@ -16,10 +18,11 @@ from zquant_flow.errors import BadRequest
 
 def validate(paths: Sequence[Path], *, tasks_dir: Path | None, as_json: bool) -> int:
     """Load everything under `paths`, or the tasks folder; 0 if all is well, 2 if anything is wrong."""
-    folder = load_settings(tasks_dir=tasks_dir).tasks_dir
+    settings = load_settings(tasks_dir=tasks_dir)
+    folder = settings.tasks_dir
     groups = _groups(paths, folder)
     found: list[tuple[Path, str, LoadError]] = []
-    tasks = 0
+    tasks: list[TaskDef] = []
     for root, chosen in groups.items():
         files = load_folder(root, chosen)
         if chosen is None:
@@ -28,12 +31,12 @@ def validate(paths: Sequence[Path], *, tasks_dir: Path | None, as_json: bool) ->
                 for path, why in sorted(scan(root).skipped.items())
             ]
         change = plan_change(Registry(), files)
-        tasks += len(change.claims)
+        tasks += (claim.loaded.task for claim in change.claims.values())
         found += [(root, path, error) for path in sorted(change.errors) for error in change.errors[path]]
     if as_json:
-        _print_json(found, tasks)
+        _print_json(found, len(tasks))
     else:
-        _print(found, tasks)
+        _print(found, listing(tasks, settings.zone), len(tasks))
     return 2 if found else 0
 
 
@@ -68,7 +71,8 @@ def _groups(paths: Sequence[Path], folder: Path) -> dict[Path, list[str] | None]
     return groups
 
 
-def _print(found: Sequence[tuple[Path, str, LoadError]], tasks: int) -> None:
+def _print(found: Sequence[tuple[Path, str, LoadError]], lines: Sequence[str], tasks: int) -> None:
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
     for root, path, error in found:
         shown = _shown(root / path)
         sys.stdout.write(f"{shown}:{error.line}:{error.column}: {error.message}\n")
