@@ -58,13 +58,21 @@ class Scheduler:
 
     def tick(self) -> None:
         """Fire all that is due now."""
-        memory = self._memory
         self._watch_hands()
+        while found := self._pop_due():
+            self.ledger.learn(found)
+            for task in found:
+                self._fire(task)
+
+    def _pop_due(self) -> list[Task]:
+        memory, found = self._memory, []
         while self._heap and self._heap[0][0] <= memory.now:
             moment, task_id = heapq.heappop(self._heap)
             task = memory.tasks.get(task_id)
             if task is not None and task.next_fire == moment and not task.idle:
-                self._fire(task)
+                task.next_fire = None
+                found.append(task)
+        return found
 
     def start_from(self, last_heartbeat: int | None) -> None:
         """Begin a term: if the clock stands before the last heartbeat, it was set back while nobody looked."""

@@ -33,6 +33,7 @@ def new_task(entry: Entry, now: int) -> Task:
         anchor=_cut(now),
         cursor=now,
         idle_since=None if enabled else now,
+        seen_until=0,
     )
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, literal_column, or_, select
 
 from zquant_flow.core.status import ACTIVE
 from zquant_flow.store.database import Database
 from zquant_flow.store.tables import attempts, executions, fires, tasks
+
+CHUNK = 500
+"""How many ids one statement names at the most."""
 
 _ACTIVE = [status.value for status in sorted(ACTIVE)]
 EXECUTION_ORDER = {"id": executions.c.id, "start_time": executions.c.start_time}
@@ -65,17 +68,20 @@ def fired(database: Database, task_id: int, logical_time: int) -> int | None:
         ).scalar()
 
 
-def newest_fired(database: Database, task_id: int) -> int:
-    """The latest logical time of the task that has fired; 0 if none has. One step down the index."""
+def newest_fired(database: Database, task_ids: Sequence[int]) -> dict[int, int]:
+    """The latest logical time of each of these tasks that has fired; 0 if none has. One step down the index for each."""
+    newest = (
+        select(func.max(fires.c.logical_time))
+        .where(fires.c.task_id == tasks.c.id, fires.c.outcome == literal_column("'fired'"))
+        .scalar_subquery()
+    )
+    found = dict.fromkeys(task_ids, 0)
     with database.read() as connection:
-        return (
-            connection.execute(
-                select(func.max(fires.c.logical_time)).where(
-                    fires.c.task_id == task_id, fires.c.outcome == "fired"
-                )
-            ).scalar()
-            or 0
-        )
+        for start in range(0, len(task_ids), CHUNK):
+            part = task_ids[start : start + CHUNK]
+            for task_id, moment in connection.execute(select(tasks.c.id, newest).where(tasks.c.id.in_(part))):
+                found[task_id] = moment or 0
+    return found
 
 
 def ledger(database: Database, task_id: int, start: int, end: int, *, limit: int = 1000) -> Sequence[Any]:
