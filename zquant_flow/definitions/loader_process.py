@@ -242,8 +242,8 @@ def main(arguments: list[str]) -> None:
     _limit_memory(MEMORY_ABOVE_START_BYTES)
     # What a file makes lives until its answer is written; the collector would only look through it again and again.
     gc.disable()
-    connection.sendall(b'{"hello": 1}\n')
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        connection.sendall(b'{"hello": 1}\n')
         for line in connection.makefile("rb"):
             for number, path in enumerate(json.loads(line)["paths"]):
                 connection.sendall(_line(reader.read(path)))

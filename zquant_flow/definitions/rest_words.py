@@ -6,13 +6,14 @@ names tasks by name, and says a `task_type` only where nobody would guess it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from zquant_flow.core.model import TaskType
 from zquant_flow.definitions.actions import Executors
 from zquant_flow.definitions.clothes import Dressed, undress
-from zquant_flow.definitions.faults import DefinitionErrors
+from zquant_flow.definitions.faults import DefinitionErrors, FieldError, did_you_mean
+from zquant_flow.definitions.forms import TaskForm
 from zquant_flow.definitions.nodes import TaskNames
 from zquant_flow.definitions.schedules import SCHEDULE_WORDS
 from zquant_flow.definitions.schema import REST_MAX_RETRIES
@@ -45,9 +46,11 @@ def changed(
     The type is what the body says, else what it was. Raises DefinitionErrors for a body that contradicts itself.
     """
     dressed = undress(raw, executors, nulls_are_absent=True)
-    if dressed.errors:
-        raise DefinitionErrors(dressed.errors)
-    words: dict[str, Any] = {_RENAMED.get(key, key): None for key, value in raw.items() if value is None}
+    cleared = [key for key, value in raw.items() if value is None]
+    errors = [*dressed.errors, *_not_clearable(cleared)]
+    if errors:
+        raise DefinitionErrors(errors)
+    words: dict[str, Any] = {_RENAMED.get(key, key): None for key in cleared}
     if "config" in raw:
         words |= dict.fromkeys(_OF_CONFIG)
     if any(dressed.words.get(key) is not None for key in SCHEDULE_WORDS):
@@ -57,6 +60,15 @@ def changed(
     _settle_type(words, document, task_type)
     dressed.words = words
     return dressed
+
+
+def _not_clearable(cleared: Iterable[str]) -> Iterator[FieldError]:
+    for key in cleared:
+        if key == "name":
+            yield FieldError((key,), "a task has a name: give it another, or leave this out", "missing")
+        elif _RENAMED.get(key, key) not in TaskForm.model_fields:
+            message = f"unknown key {key[:100]!r}{did_you_mean(key, TaskForm.model_fields)}"
+            yield FieldError((key,), message, "unknown_key")
 
 
 def merged(document: Mapping[str, Any], words: Mapping[str, Any]) -> dict[str, Any]:
