@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from zquant_flow.config import load_settings
 from zquant_flow.engine.assembly import Scheduler, assemble
 
 TOKEN = "a-token-of-the-tests"
+_numbers = itertools.count(1)
 
 
 class Api:
@@ -55,6 +57,25 @@ def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
             return found
         time.sleep(0.01)
     raise AssertionError("it did not come to be in time")
+
+
+def fresh(prefix: str = "t") -> str:
+    """A name that no other test has."""
+    return f"{prefix}-{next(_numbers)}"
+
+
+def make(api: Api, **keys: Any) -> dict[str, Any]:
+    """A new task; a manual one that does nothing, but for what the keys say."""
+    body = {"name": fresh(), "task_type": "manual_task", "config": {"command": "true"}, **keys}
+    found: dict[str, Any] = api("POST", "/tasks", json=body, status=201)
+    return found
+
+
+def status_of(api: Api, method: str, path: str, body: str = "") -> int:
+    """The status that exactly this text gets as an answer."""
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+    answer = api.client.request(method, PREFIX + path, content=body.encode(), headers=headers)
+    return int(answer.status_code)
 
 
 @pytest.fixture(scope="module")

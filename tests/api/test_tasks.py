@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from itertools import count
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
-from tests.api.conftest import Api, until
-
-_numbers = count(1)
-
-
-def fresh(prefix: str = "t") -> str:
-    return f"{prefix}-{next(_numbers)}"
-
-
-def make(api: Api, **body: Any) -> dict[str, Any]:
-    body = {"name": fresh(), "task_type": "manual_task", "config": {"command": "true"}, **body}
-    return api("POST", "/tasks", json=body, status=201)
+from tests.api.conftest import TOKEN, Api, fresh, make, status_of, until
+from zquant_flow.config import load_settings
+from zquant_flow.engine.assembly import assemble
+from zquant_flow.store import queries
 
 
 def test_a_created_task_is_a_readable_file_with_its_id_in_the_name(api: Api) -> None:
@@ -362,3 +356,64 @@ def test_an_unknown_name_in_a_template_fails_and_says_which(api: Api) -> None:
     ended = api.ended(api("POST", f"/tasks/{task['id']}/trigger")["execution_id"])
     assert (ended["status"], ended["error_code"]) == ("failed", "invalid_params")
     assert "nothing" in ended["error_message"]
+
+
+def test_a_file_that_is_too_large_is_a_load_error_and_an_empty_one_keeps_what_stood_in_it(api: Api) -> None:
+    name = fresh("emptied")
+    api.file("emptied.yaml", f"name: {name}\ncommand: echo\n")
+    with (api.tasks / "large.yaml").open("wb") as file:
+        file.truncate(100 * 1024 * 1024)
+    (api.tasks / "emptied.yaml").write_text("")
+
+    def errors() -> dict[str, str]:
+        return {e["path"]: e["message"] for e in api("GET", "/load-errors")["load_errors"]}
+
+    until(lambda: {"large.yaml", "emptied.yaml"} <= errors().keys(), 10)
+    assert "at most 10,000,000" in errors()["large.yaml"]
+    assert api("GET", f"/tasks?q={name}")["total"] == 1
+    (api.tasks / "large.yaml").unlink()
+    until(lambda: "large.yaml" not in errors(), 10)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"cron_expression": "0 1 * * *", "start_at": "0001-01-01T00:00:00+00:00"},
+        {"interval_seconds": 60, "start_at": "0001-01-01T00:00:00+00:00"},
+    ],
+)
+def test_a_schedule_at_the_end_of_the_calendar_is_no_500_and_leaves_no_file(
+    api: Api, words: dict[str, Any]
+) -> None:
+    name = fresh("edge")
+    body = {"name": name, "task_type": "common_task", "config": {"command": "true"}, **words}
+    before = set(api.tasks.iterdir())
+    status = status_of(api, "POST", "/tasks", json.dumps(body))
+    left = set(api.tasks.iterdir()) - before
+    if status != 201:
+        for path in left:  # the folder's thread would try it again every second
+            path.unlink()
+    assert status == 201 or (400 <= status < 500 and not left), (status, left)
+    assert status_of(api, "GET", "/tasks?limit=1000") == 200
+
+
+def test_a_database_that_is_away_is_503(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise OperationalError("SELECT", {}, Exception("disk I/O error"))
+
+    monkeypatch.setattr(queries, "list_tasks", away)
+    assert status_of(api, "GET", "/tasks") == 503
+
+
+def test_a_file_that_can_not_be_registered_does_not_keep_the_server_from_starting(tmp_path: Path) -> None:
+    (tmp_path / "tasks").mkdir()
+    text = "name: x\ncommand: 'true'\ninterval: 60\nstart_at: 0001-01-01T00:00:00Z\n"
+    (tmp_path / "tasks" / "x.yaml").write_text(text)
+    settings = load_settings(
+        tasks_dir=tmp_path / "tasks", data_dir=tmp_path / "data", admin_token=TOKEN, shutdown_grace=1.0
+    )
+    other = assemble(settings)
+    try:
+        other.start()
+    finally:
+        other.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from starlette.exceptions import HTTPException
 
 from zquant_flow import __version__
@@ -43,9 +46,18 @@ def create_app(control: Control) -> FastAPI:
     app.add_exception_handler(ZquantFlowError, _ours)
     app.add_exception_handler(RequestValidationError, _shape)
     app.add_exception_handler(HTTPException, _http)
+    for lost in (OperationalError, InterfaceError, NoConnection):
+        app.add_exception_handler(lost, _database_away)
     app.add_exception_handler(Exception, _unexpected)
     app.add_middleware(BoundedBody)
     return app
+
+
+class AnyJson(JSONResponse):
+    """JSON that may hold what a client sent: halves of UTF-16 pairs, which no encoding has, become question marks."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
 class BoundedBody:
@@ -119,6 +131,17 @@ def _http(request: Request, exc: Exception) -> Response:
     )
 
 
+def _database_away(request: Request, exc: Exception) -> Response:
+    log.warning(
+        "%s %s: the database is away: %s",
+        request.method,
+        request.url.path,
+        exc,
+        extra={"action": "database_unavailable"},
+    )
+    return _answer(503, Unavailable.code, "the database is away; try again", None, {"Retry-After": "5"})
+
+
 def _unexpected(request: Request, exc: Exception) -> Response:
     log.error(
         "%s %s failed", request.method, request.url.path, exc_info=exc, extra={"action": "request_failed"}
@@ -133,4 +156,4 @@ def _answer(
     more: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    return JSONResponse({"code": code, "detail": detail, **(more or {})}, status_code=status, headers=headers)
+    return AnyJson({"code": code, "detail": detail, **(more or {})}, status_code=status, headers=headers)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path as FilePath
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 
 from zquant_flow.definitions.registry import Registry
 from zquant_flow.engine.authored import Authored
 from zquant_flow.engine.folder import TasksFolder
 from zquant_flow.engine.operations import Operations
 from zquant_flow.engine.service import Engine
+from zquant_flow.errors import BadRequest
 from zquant_flow.store.database import Database
+
+MAX_ID = 2**63 - 1
+TaskId = Annotated[int, Path(ge=1, le=MAX_ID)]
+ExecutionId = Annotated[int, Path(ge=1, le=MAX_ID)]
 
 
 @dataclass(slots=True)
@@ -26,16 +32,27 @@ class Control:
     authored: Authored
     folder: TasksFolder
     database: Database
-    data_dir: Path
+    data_dir: FilePath
     zone: ZoneInfo
     token: str
     locale: str = "en"
-    extras: dict[str, Any] = field(default_factory=dict)
 
     @property
     def registry(self) -> Registry:
         """The current definitions."""
         return self.operations.registry
+
+    def instant(self, given: datetime | None) -> datetime | None:
+        """What a client means, in UTC; without offset it is in the default zone. Raises BadRequest outside of 1970-9999."""
+        if given is None:
+            return None
+        try:
+            instant = (given if given.tzinfo else given.replace(tzinfo=self.zone)).astimezone(UTC)
+        except OverflowError:
+            instant = None
+        if instant is None or instant.year < 1970:
+            raise BadRequest(f"{given.isoformat()} is out of range: instants are from 1970 to 9999, in UTC")
+        return instant
 
 
 def control_of(request: Request) -> Control:

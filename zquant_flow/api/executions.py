@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from zquant_flow.api.control import Control, Ctl
+from zquant_flow.api.control import MAX_ID, Control, Ctl, ExecutionId
 from zquant_flow.api.security import Actor, signed_in
-from zquant_flow.api.shapes import ExecutionOut, ExecutionPage, execution_out, planned_out
+from zquant_flow.api.shapes import ExecutionOut, ExecutionPage, execution_out, planned_out, stored
 from zquant_flow.core.instants import to_micros
 from zquant_flow.core.status import Status
-from zquant_flow.errors import BadRequest, ExecutionNotFound
+from zquant_flow.errors import BadRequest, ExecutionNotFound, Unavailable
 from zquant_flow.logs import log_path, read
 from zquant_flow.store import queries
 
 router = APIRouter(prefix="/executions", tags=["executions"], dependencies=[Depends(signed_in)])
 
-MAX_ID = 2**63 - 1
 LOG_PIECE = 1024 * 1024
-ExecutionId = Annotated[int, Path(ge=1, le=MAX_ID)]
+_LONGEST_LOG = 2**62
+"""Beyond any file; what a system call takes as an offset ends not far above."""
 
 
 class ExecutionQuery(BaseModel):
@@ -57,12 +57,7 @@ def get_execution(control: Ctl, execution_id: ExecutionId, include: str = "") ->
     wanted = {word for word in include.split(",") if word}
     if not wanted <= {"attempts", "children"}:
         raise BadRequest("include: `attempts`, `children`, or both with a comma between")
-    row = _row(control, execution_id)
-    attempts = queries.attempts_of(control.database, execution_id) if "attempts" in wanted else None
-    out = {**execution_out(row, attempts=attempts), "params": _params(control, row)}
-    if "children" in wanted:
-        out["children"] = _children(control, row)
-    return out
+    return execution_details(control, _row(control, execution_id), wanted)
 
 
 @router.post("/{execution_id}/terminate", operation_id="terminate_execution", response_model=ExecutionOut)
@@ -97,12 +92,24 @@ def get_log(
     """The log of an attempt (the latest if none is named) from a byte offset; the header names where to go on."""
     row = _row(control, execution_id)
     path = log_path(control.data_dir, execution_id, attempt or row.retry_count + 1)
-    data, following = read(path, offset, limit)
+    try:
+        data, following = read(path, offset, limit) if offset < _LONGEST_LOG else (b"", offset)
+    except OSError as exc:
+        raise Unavailable(f"the log can't be read: {exc.strerror}") from exc
     return Response(
         data,
         media_type="text/plain; charset=utf-8",
         headers={"X-Next-Offset": str(following), "X-Content-Type-Options": "nosniff"},
     )
+
+
+def execution_details(control: Control, row: Any, wanted: Collection[str] = ()) -> dict[str, Any]:
+    """One execution with its params, and `attempts` and `children` where they are wanted."""
+    attempts = queries.attempts_of(control.database, row.id) if "attempts" in wanted else None
+    out = {**execution_out(row, attempts=attempts), "params": _params(control, row)}
+    if "children" in wanted:
+        out["children"] = _children(control, row)
+    return out
 
 
 def execution_page(control: Control, query: ExecutionQuery, *, task_id: int | None = None) -> dict[str, Any]:
@@ -113,8 +120,8 @@ def execution_page(control: Control, query: ExecutionQuery, *, task_id: int | No
         limit=query.limit,
         task_id=task_id,
         status=query.status,
-        since=to_micros(_aware(control, query.since)),
-        until=to_micros(_aware(control, query.until)),
+        since=to_micros(control.instant(query.since)),
+        until=to_micros(control.instant(query.until)),
         nodes=query.include == "nodes",
     )
     return {"executions": [execution_out(row) for row in rows], "total": total}
@@ -124,7 +131,7 @@ def _params(control: Control, row: Any) -> dict[str, Any]:
     """The params of an execution; an inline node without its own has those of its workflow's execution."""
     if row.params is None and row.inline:
         row = queries.execution_row(control.database, row.parent_execution_id) or row
-    return json.loads(row.params) if row.params else {}
+    return stored(row.params) or {}
 
 
 def _children(control: Control, row: Any) -> list[dict[str, Any]]:
@@ -151,9 +158,3 @@ def _row(control: Control, execution_id: int) -> Any:
     if row is None:
         raise ExecutionNotFound(f"no execution has the id {execution_id}")
     return row
-
-
-def _aware(control: Control, instant: datetime | None) -> datetime | None:
-    if instant is None or instant.tzinfo is not None:
-        return instant
-    return instant.replace(tzinfo=control.zone)

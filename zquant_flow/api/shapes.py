@@ -10,8 +10,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from zquant_flow.core.instants import from_micros
-from zquant_flow.core.model import Action, TaskDef, Workflow
+from zquant_flow.core.model import Action, Isolation, TaskDef, Workflow
 from zquant_flow.core.status import Status, schedule_status
+from zquant_flow.definitions.json_values import MAX_DEPTH, to_plain
 from zquant_flow.definitions.loader import LoadError
 
 
@@ -202,7 +203,7 @@ def execution_out(row: Any, *, attempts: Iterable[Any] | None = None) -> dict[st
         "start_time": from_micros(row.start_time),
         "end_time": from_micros(row.end_time),
         "duration_seconds": row.duration_seconds,
-        "result": json.loads(row.result) if row.result else None,
+        "result": stored(row.result),
         "error_code": row.error_code,
         "error_message": row.error_message,
         "retry_count": row.retry_count,
@@ -221,7 +222,7 @@ def execution_out(row: Any, *, attempts: Iterable[Any] | None = None) -> dict[st
         "updated_time": from_micros(row.updated_time),
         "logical_time": from_micros(row.logical_time),
         "trigger_type": row.trigger_type,
-        "params": json.loads(row.params) if row.params else {},
+        "params": stored(row.params) or {},
         "root_execution_id": row.root_id,
         "parent_execution_id": row.parent_execution_id,
         "node": row.node,
@@ -235,6 +236,27 @@ def execution_out(row: Any, *, attempts: Iterable[Any] | None = None) -> dict[st
     if attempts is not None:
         out["attempts"] = [attempt_out(attempt) for attempt in attempts] + _attempt_under_way(row, status)
     return out
+
+
+def stored(text: str | None) -> Any:
+    """A value that was stored as JSON, in a form that every client can read.
+
+    Halves of UTF-16 pairs become question marks; what is nested too deeply is left out.
+    """
+    if not text:
+        return None
+    if "\\ud" in text.lower():
+        text = json.dumps(json.loads(text), ensure_ascii=False).encode(errors="replace").decode()
+    value = json.loads(text)
+    return to_plain(value, []) if _is_deep(value) else value
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(MAX_DEPTH):
+        inside = [child for item in level for child in (item.values() if isinstance(item, dict) else item)]
+        level = [child for child in inside if isinstance(child, (dict, list))]
+    return bool(level)
 
 
 def attempt_out(row: Any) -> dict[str, Any]:
@@ -293,7 +315,7 @@ def load_errors_out(errors: Mapping[str, Iterable[LoadError]]) -> list[dict[str,
 
 
 def config_out(definition: TaskDef) -> dict[str, Any]:
-    """What runs, in the shape of the origin's `config`."""
+    """What runs, in the shape of the origin's `config`: all that a PUT of it replaces, where it is not the default."""
     if definition.workflow is not None:
         return _workflow_config(definition.workflow)
     return _action_config(definition.action) if definition.action else {}
@@ -307,6 +329,10 @@ def _action_config(action: Action) -> dict[str, Any]:
         config = {"task_action": action.executor, **config}
     if action.timeout is not None:
         config["timeout_seconds"] = action.timeout.total_seconds()
+    if action.env:
+        config["env"] = dict(action.env)
+    config["working_dir"] = action.working_dir
+    config["isolation"] = action.isolation.value if action.isolation is not Isolation.PROCESS else None
     return {key: value for key, value in config.items() if value is not None}
 
 
@@ -319,6 +345,8 @@ def _workflow_config(workflow: Workflow) -> dict[str, Any]:
         if node.action is not None:
             out["executor"] = node.action.executor
             out["config"] = _action_config(node.action)
+        if node.arguments:
+            out["params"] = dict(node.arguments)
         if node.trigger_rule.value != "all_success":
             out["trigger_rule"] = node.trigger_rule.value
         nodes.append(out)

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from zquant_flow.api.control import Control, Ctl
-from zquant_flow.api.executions import ExecutionQuery, execution_page
+from zquant_flow.api.control import MAX_ID, Control, Ctl, ExecutionId, TaskId
+from zquant_flow.api.executions import ExecutionQuery, execution_details, execution_page
 from zquant_flow.api.languages import message
+from zquant_flow.api.params import checked
 from zquant_flow.api.security import Actor, signed_in
-from zquant_flow.api.shapes import ExecutionOut, ExecutionPage, TaskOut, TaskPage, execution_out, task_out
-from zquant_flow.core.instants import to_micros
+from zquant_flow.api.shapes import ExecutionOut, ExecutionPage, TaskOut, TaskPage, task_out
+from zquant_flow.core.instants import from_micros, to_micros
 from zquant_flow.core.model import TaskDef, TaskType, decode
-from zquant_flow.core.status import TriggerType
-from zquant_flow.errors import BadRequest, ExecutionNotFound, TaskNotFound
+from zquant_flow.core.status import ACTIVE, TriggerType
+from zquant_flow.definitions.faults import DefinitionErrors, FieldError
+from zquant_flow.errors import BadRequest, ExecutionNotFound, TaskNotFound, WrongState
 from zquant_flow.store import definitions as store
 from zquant_flow.store import queries
 
 router = APIRouter(prefix="/tasks", tags=["tasks"], dependencies=[Depends(signed_in)])
 
-MAX_ID = 2**63 - 1
-TaskId = Annotated[int, Path(ge=1, le=MAX_ID)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Skip = Annotated[int, Query(ge=0, le=MAX_ID)]
 
@@ -96,20 +97,24 @@ def change_task(
     """Change the given fields; `null` clears one; naming one kind of schedule replaces the other."""
     changes = dict(body)
     enabled = changes.pop("enabled", None)
+    if enabled is not None and not isinstance(enabled, bool):
+        raise DefinitionErrors([FieldError(("enabled",), "true or false, without quotes", "wrong_type")])
     warnings: tuple[str, ...] = ()
     if changes or enabled is None:
         _, warnings = control.authored.change(task_id, changes, actor=actor)
     if enabled is not None:
-        if not isinstance(enabled, bool):
-            raise BadRequest("enabled: true or false")
         (control.operations.enable if enabled else control.operations.disable)(task_id, actor=actor)
     return _one(control, task_id, warnings)
 
 
 @router.delete("/{task_id}", status_code=204, operation_id="delete_task")
-def delete_task(control: Ctl, actor: Actor, task_id: TaskId, force: bool = False) -> Response:
-    """Remove its definition and archive it; what runs, ends by itself."""
+def delete_task(
+    control: Ctl, actor: Actor, task_id: TaskId, force: bool = False, terminate: bool = False
+) -> Response:
+    """Remove its definition and archive it; what runs, ends by itself, or at once with `terminate=true`."""
     control.authored.delete(task_id, actor=actor, force=force)
+    if terminate:
+        _terminate_all(control, task_id, actor)
     return Response(status_code=204)
 
 
@@ -123,8 +128,8 @@ def trigger_task(
         task_id,
         actor=actor,
         trigger_type=TriggerType.API,
-        params=body.params,
-        logical_time=_aware(control, body.logical_time),
+        params=checked(body.params),
+        logical_time=control.instant(body.logical_time),
         rerun=body.rerun,
     )
     return {"message": message("triggered", request), "execution_id": execution_id}
@@ -173,14 +178,12 @@ def list_task_executions(
     response_model=ExecutionOut,
     response_model_exclude_unset=True,
 )
-def get_task_execution(
-    control: Ctl, task_id: TaskId, execution_id: Annotated[int, Path(ge=1, le=MAX_ID)]
-) -> dict[str, Any]:
+def get_task_execution(control: Ctl, task_id: TaskId, execution_id: ExecutionId) -> dict[str, Any]:
     """One of its executions, with live progress."""
     row = queries.execution_row(control.database, execution_id)
     if row is None or row.task_id != task_id:
         raise ExecutionNotFound(f"task {task_id} has no execution {execution_id}")
-    return execution_out(row)
+    return execution_details(control, row)
 
 
 @router.get("/{task_id}/fires", operation_id="list_fires")
@@ -192,14 +195,12 @@ def list_fires(
 ) -> dict[str, Any]:
     """The ledger: fired instants with their executions, skipped instants and spans with the reason."""
     _row(control, task_id)
-    start, end = to_micros(_aware(control, since)), to_micros(_aware(control, until))
+    start, end = to_micros(control.instant(since)), to_micros(control.instant(until))
     rows = queries.ledger(control.database, task_id, start or 0, MAX_ID if end is None else end)
     return {"fires": [_fire_out(row) for row in rows]}
 
 
 def _fire_out(row: Any) -> dict[str, Any]:
-    from zquant_flow.core.instants import from_micros
-
     return {
         "logical_time": from_micros(row.logical_time),
         "until": from_micros(row.until),
@@ -209,11 +210,15 @@ def _fire_out(row: Any) -> dict[str, Any]:
     }
 
 
-def _aware(control: Control, instant: datetime | None) -> datetime | None:
-    """Instants without offset are in the default zone."""
-    if instant is None or instant.tzinfo is not None:
-        return instant
-    return instant.replace(tzinfo=control.zone)
+def _terminate_all(control: Control, task_id: int, actor: str) -> None:
+    """End all executions of a task; after its deletion, so that no new ones come."""
+    for status in ACTIVE:
+        rows, _ = queries.list_executions(
+            control.database, skip=0, limit=MAX_ID, task_id=task_id, status=status
+        )
+        for row in rows:
+            with contextlib.suppress(WrongState):  # it has ended meanwhile
+                control.operations.terminate(row.id, actor=actor)
 
 
 def _row(control: Control, task_id: int) -> Any:

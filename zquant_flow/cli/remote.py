@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from zquant_flow.cli.run import choose, pause
+from zquant_flow.cli.runs import choose
 from zquant_flow.config import Settings
 from zquant_flow.errors import BadRequest
 
@@ -46,13 +47,9 @@ class Remote:
         for error in self._get("/load-errors")["load_errors"]:
             if error["path"] == relative:
                 raise BadRequest(f"{path}:{error['line']}:{error['column']}: {error['message']}")
-        names = [task["name"] for task in tasks if task["source"] == relative]
-        if len(names) == 1:
-            return str(names[0])
-        workflows = [
-            task["name"] for task in tasks if task["source"] == relative and task["task_type"] == "workflow"
-        ]
-        return workflows[0] if len(workflows) == 1 else choose(path, names, {})
+        found = [task for task in tasks if task["source"] == relative]
+        workflows = [task["name"] for task in found if task["task_type"] == "workflow"]
+        return choose(path, [task["name"] for task in found], workflows)
 
     def trigger(self, name: str, params: dict[str, Any]) -> int:
         [task] = [task for task in self._get("/tasks", q=name, limit=1000)["tasks"] if task["name"] == name]
@@ -70,7 +67,7 @@ class Remote:
         self._checked(self._client.post(f"/executions/{execution_id}/terminate"))
 
     def wait(self, seconds: float) -> None:
-        pause(seconds)
+        time.sleep(seconds)
 
     def close(self) -> None:
         self._client.close()

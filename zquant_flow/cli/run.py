@@ -10,28 +10,17 @@ import json
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from zquant_flow.cli.runs import Runs, choose
 from zquant_flow.cli.tree import follow
 from zquant_flow.config import Settings, load_settings
 from zquant_flow.errors import BadRequest
 
 _FINAL = frozenset({"success", "failed", "completed", "terminated", "skipped"})
 _POLL_SECONDS = 0.1
-
-
-class Runs(Protocol):
-    """Where the run happens: a server, or a scheduler of our own."""
-
-    def trigger(self, name: str, params: dict[str, Any]) -> int: ...
-    def execution(self, execution_id: int) -> dict[str, Any]: ...
-    def log(self, execution_id: int, attempt: int) -> str: ...
-    def terminate(self, execution_id: int) -> None: ...
-    def wait(self, seconds: float) -> None: ...
-    def close(self) -> None: ...
 
 
 def run(
@@ -115,18 +104,17 @@ def _params(given: Sequence[str]) -> dict[str, Any]:
 
 
 def _open(settings: Settings, path: Path | None, target: str, ephemeral: bool) -> tuple[Runs, str]:
-    address = settings.data_dir / "server.json"
-    if not ephemeral and address.exists():
+    runs: Runs | None = None
+    if not ephemeral and (settings.data_dir / "server.json").exists():
         from zquant_flow.cli.remote import Remote
 
-        remote = Remote.find(settings)
-        if remote is not None:
-            return remote, remote.name_of(path, target)
-    local = Local(settings, ephemeral=ephemeral)
+        runs = Remote.find(settings)
+    if runs is None:
+        runs = Local(settings, ephemeral=ephemeral)
     try:
-        return local, local.name_of(path, target)
+        return runs, runs.name_of(path, target)
     except BaseException:
-        local.close()
+        runs.close()
         raise
 
 
@@ -158,7 +146,9 @@ class Local:
         relative = path.absolute().relative_to(self._settings.tasks_dir).as_posix()
         for error in registry.errors.get(relative, ()):
             raise BadRequest(f"{path}:{error.line}:{error.column}: {error.message}")
-        return choose(path, registry.names_of.get(relative, ()), registry.by_name)
+        names = registry.names_of.get(relative, ())
+        workflows = [name for name in names if registry.by_name[name].definition.workflow is not None]
+        return choose(path, names, workflows)
 
     def trigger(self, name: str, params: dict[str, Any]) -> int:
         operations = self._scheduler.operations
@@ -189,21 +179,3 @@ class Local:
         self._scheduler.stop()
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
-
-
-def choose(path: Path, names: Sequence[str], by_name: Any) -> str:
-    """The task of a file that is meant: its only one, or its only workflow."""
-    if len(names) == 1:
-        return names[0]
-    workflows = [name for name in names if by_name[name].definition.workflow is not None]
-    if len(workflows) == 1:
-        return workflows[0]
-    if not names:
-        raise BadRequest(f"{path} defines no task")
-    shown = ", ".join(repr(name) for name in names)
-    raise BadRequest(f"{path} defines {shown}; name the one to run")
-
-
-def pause(seconds: float) -> None:
-    """Between two looks at a server."""
-    time.sleep(seconds)

@@ -17,7 +17,10 @@ _encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 
 def success(value: Any) -> Frame:
-    """The facts of an attempt that returned `value`; a failure when that is not JSON."""
+    """The facts of an attempt that returned `value`; a failure when that is not JSON.
+
+    Halves of UTF-16 pairs, which no encoding has, become question marks.
+    """
     if value is None:
         return {"kind": "success"}
     try:
@@ -29,11 +32,7 @@ def success(value: Any) -> Frame:
     if len(text) > RESULT_LIMIT:
         error = f"the result has {len(text)} characters as JSON, more than {RESULT_LIMIT}: store it, return where it is"
         return {"kind": "failed", "code": "result_too_large", "error": error}
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        text = json.dumps(value, allow_nan=False)
-    return {"kind": "success", "result": text}
+    return {"kind": "success", "result": text.encode(errors="replace").decode()}
 
 
 def _find_fault(value: Any, path: str = "result", depth: int = 0) -> str | None:

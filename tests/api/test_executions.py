@@ -1,0 +1,145 @@
+"""Executions over REST: what a trigger takes, and what can be read of whatever the work has said."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.api.conftest import Api, fresh, make, status_of, until
+from zquant_flow.api.shapes import stored
+from zquant_flow.engine.service import Engine
+
+
+def test_a_log_offset_out_of_range_is_an_empty_piece_or_a_4xx(api: Api) -> None:
+    task = make(api, config={"command": "echo x"})
+    execution = api("POST", f"/tasks/{task['id']}/trigger")["execution_id"]
+    api.ended(execution)
+    assert status_of(api, "GET", f"/executions/{execution}/log?offset={2**63 - 1}") < 500
+
+
+def test_deeply_nested_params_never_make_the_list_unreadable(api: Api) -> None:
+    task = make(api)
+    body = '{"params": {"x": ' + "[" * 900 + "]" * 900 + "}}"
+    assert 400 <= status_of(api, "POST", f"/tasks/{task['id']}/trigger", body) < 500
+    assert status_of(api, "GET", f"/tasks/{task['id']}/executions") == 200
+
+
+@pytest.mark.parametrize("line", ["progress=half", '{"percent": "half"}'])
+def test_odd_progress_of_a_command_leaves_its_execution_readable(api: Api, line: str) -> None:
+    script = f"printf '%s\\n' '{line}' >> \"$ZQUANT_FLOW_OUTPUT\"; sleep 0.7"
+    task = make(api, config={"command": ["/bin/sh", "-c", script]})
+    execution = api("POST", f"/tasks/{task['id']}/trigger", status=200)["execution_id"]
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        status = status_of(api, "GET", f"/executions/{execution}")
+        assert status == 200
+        if api("GET", f"/executions/{execution}")["status"] == "success":
+            return
+        time.sleep(0.05)
+    raise AssertionError("it did not end")
+
+
+def test_a_result_with_half_a_character_is_readable(api: Api) -> None:
+    name = fresh("half").replace("-", "_")
+    api.file(
+        f"{name}.py",
+        f"from zquant_flow import task\n\n@task\ndef {name}():\n    return {{'x': chr(0xd800)}}\n",
+    )
+    task = api("GET", f"/tasks?q={name}")["tasks"][0]
+    execution = api("POST", f"/tasks/{task['id']}/trigger", status=200)["execution_id"]
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        status = status_of(api, "GET", f"/executions/{execution}")
+        assert status == 200
+        if api("GET", f"/executions/{execution}")["status"] == "success":
+            return
+        time.sleep(0.05)
+    raise AssertionError("it did not end")
+
+
+def test_a_command_takes_the_result_of_an_earlier_node(api: Api) -> None:
+    nodes = [
+        {"name": "first", "command": ["sh", "-c", 'echo rows=7 >> "$ZQUANT_FLOW_OUTPUT"']},
+        {"name": "second", "command": "echo {{ nodes.first.result.rows }}", "dependencies": ["first"]},
+    ]
+    task = make(api, task_type="workflow", config={"tasks": nodes})
+    ended = api.ended(api("POST", f"/tasks/{task['id']}/trigger")["execution_id"])
+    assert [child["error_message"] for child in ended["children"]] == [None, None]
+
+
+@pytest.mark.parametrize(
+    "line", ['{"message": ["a", "list"]}', '{"processed_items": 1' + "0" * 30 + "}", '{"message": "\\ud800"}']
+)
+def test_what_a_command_tells_can_not_stop_the_scheduler(
+    api: Api, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    monkeypatch.setattr(Engine.call, "__kwdefaults__", {"timeout": 3.0})
+    script = f"printf '%s\\n' '{line}' >> \"$ZQUANT_FLOW_OUTPUT\"; sleep 0.7"
+    task = make(api, config={"command": ["/bin/sh", "-c", script]})
+    execution = api("POST", f"/tasks/{task['id']}/trigger", status=200)["execution_id"]
+    until(lambda: api("GET", f"/executions/{execution}")["status"] not in ("pending", "running"), 5)
+    other = make(api)
+    assert api.ended(api("POST", f"/tasks/{other['id']}/trigger", status=200)["execution_id"])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"params": {"x": "\\ud800"}}',
+        '{"logical_time": "0001-01-01T00:00:00"}',
+        '{"logical_time": "9999-12-31T23:59:59-12:00"}',
+    ],
+)
+def test_a_trigger_that_can_not_be_kept_is_4xx(api: Api, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    monkeypatch.setattr(Engine.call, "__kwdefaults__", {"timeout": 3.0})
+    task = make(api)
+    assert 400 <= status_of(api, "POST", f"/tasks/{task['id']}/trigger", body) < 500
+    assert status_of(api, "POST", f"/tasks/{task['id']}/trigger") == 200
+
+
+@pytest.mark.parametrize(
+    ("params", "field"),
+    [
+        ('{"x": {"y": "\\u0000"}}', "params.x.y"),
+        ('{"x": [NaN]}', "params.x.0"),
+        ('{"x": 9223372036854775808}', "params.x"),
+        ('{"x": "' + "a" * 1_000_000 + '"}', "params"),
+    ],
+)
+def test_params_that_no_database_keeps_are_named(api: Api, params: str, field: str) -> None:
+    task = make(api)
+    headers = {"Content-Type": "application/json"}
+    body = f'{{"params": {params}}}'
+    answer = api("POST", f"/tasks/{task['id']}/trigger", content=body, headers=headers, status=400)
+    assert (answer["code"], [error["field"] for error in answer["errors"]]) == ("invalid_params", [field])
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "executions?since=0001-01-01T00:00:00%2B08:00",
+        "executions?until=9999-12-31T23:59:59-12:00",
+        "fires?from=1969-12-31T00:00:00Z",
+        "fires?to=9999-12-31T23:59:59-12:00",
+    ],
+)
+def test_instants_out_of_range_are_400(api: Api, query: str) -> None:
+    assert status_of(api, "GET", f"/tasks/{make(api)['id']}/{query}") == 400
+
+
+def test_the_params_of_a_node_are_its_workflows_on_both_paths(api: Api) -> None:
+    task = make(
+        api, task_type="workflow", config={"tasks": [{"name": "a", "command": "true"}]}, params={"x": 1}
+    )
+    execution = api("POST", f"/tasks/{task['id']}/trigger", json={"params": {"x": 2}})["execution_id"]
+    node = api.ended(execution)["children"][0]["id"]
+    assert api("GET", f"/executions/{node}")["params"] == {"x": 2}
+    assert api("GET", f"/tasks/{task['id']}/executions/{node}")["params"] == {"x": 2}
+
+
+def test_what_was_stored_in_bad_times_is_readable() -> None:
+    assert stored('{"a": "\\ud800b", "\\uDfff": "\\ud83d\\ude00"}') == {"a": "?b", "?": "\U0001f600"}
+    deep = "[" * 900 + "]" * 900
+    assert str(stored(f'{{"x": {deep}, "y": [1]}}')).count("[") < 60
+    assert stored(None) is None

@@ -1,0 +1,32 @@
+"""What does `run` need of the place where a run happens, and which task of a file is meant?"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from zquant_flow.errors import BadRequest
+
+
+class Runs(Protocol):
+    """Where the run happens: a server, or a scheduler of our own."""
+
+    def name_of(self, path: Path | None, target: str) -> str: ...
+    def trigger(self, name: str, params: dict[str, Any]) -> int: ...
+    def execution(self, execution_id: int) -> dict[str, Any]: ...
+    def log(self, execution_id: int, attempt: int) -> str: ...
+    def terminate(self, execution_id: int) -> None: ...
+    def wait(self, seconds: float) -> None: ...
+    def close(self) -> None: ...
+
+
+def choose(path: Path, names: Sequence[str], workflows: Collection[str]) -> str:
+    """The task of a file that is meant: its only one, or the only one of `names` that is a workflow. Raises BadRequest."""
+    found = names if len(names) == 1 else [name for name in names if name in workflows]
+    if len(found) == 1:
+        return found[0]
+    if not names:
+        raise BadRequest(f"{path} defines no task")
+    shown = ", ".join(repr(name) for name in names)
+    raise BadRequest(f"{path} defines {shown}; name the one to run")
