@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from zquant_flow import __version__
 from zquant_flow.api import executions, system, tasks
 from zquant_flow.api.control import Control
-from zquant_flow.api.shapes import ErrorOut
+from zquant_flow.api.models import ErrorOut
 from zquant_flow.definitions.faults import DefinitionErrors
 from zquant_flow.errors import Unavailable, ZquantFlowError
 

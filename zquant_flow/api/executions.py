@@ -10,8 +10,9 @@ from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from zquant_flow.api.control import MAX_ID, Control, Ctl, ExecutionId
+from zquant_flow.api.models import ExecutionOut, ExecutionPage
 from zquant_flow.api.security import Actor, signed_in
-from zquant_flow.api.shapes import ExecutionOut, ExecutionPage, execution_out, planned_out, stored
+from zquant_flow.api.shapes import execution_out, planned_out, stored
 from zquant_flow.core.instants import to_micros
 from zquant_flow.core.status import Status
 from zquant_flow.errors import BadRequest, ExecutionNotFound, Unavailable

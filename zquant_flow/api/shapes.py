@@ -1,146 +1,17 @@
-"""How do tasks, executions and errors look in JSON? (CONTRACT: the promised names)"""
+"""How do rows become the JSON of tasks and executions? The shapes themselves are `models`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from zquant_flow.api.models import AttemptOut, ExecutionOut
 from zquant_flow.core.instants import from_micros
-from zquant_flow.core.model import Action, Isolation, TaskDef, Workflow
+from zquant_flow.core.model import DEFAULT_RETRY_INTERVAL, Action, Isolation, TaskDef, Workflow
 from zquant_flow.core.status import Status, schedule_status
 from zquant_flow.definitions.json_values import MAX_DEPTH, to_plain
 from zquant_flow.definitions.loader import LoadError
-
-
-class TaskOut(BaseModel):
-    """A task as lists and details show it. Instants are ISO 8601 with offset; `progress` is 0 to 100."""
-
-    model_config = ConfigDict(extra="allow")
-
-    id: int
-    name: str
-    job_id: str
-    task_type: str
-    cron_expression: str | None
-    interval_seconds: float | None
-    enabled: bool
-    paused: bool
-    description: str
-    config: dict[str, Any]
-    max_retries: int
-    retry_interval: float
-    created_by: str
-    created_time: datetime
-    updated_by: str
-    updated_time: datetime
-    latest_execution_id: int | None
-    latest_execution_time: datetime | None
-    latest_execution_status: str | None
-    latest_execution_current_item: str | None
-    latest_execution_progress: float | None
-    schedule_status: str
-    next_run_time: datetime | None
-    timezone: str | None
-    tags: list[str]
-    source: str | None
-    version: int
-    content_hash: str
-    executor: str | None
-    params: dict[str, Any]
-    overlap: str
-    archived_time: datetime | None
-    warnings: list[str] = Field(default_factory=list)
-
-
-class TaskPage(BaseModel):
-    tasks: list[TaskOut]
-    total: int
-
-
-class ExecutionOut(BaseModel):
-    """An execution. `duration_seconds` by the monotonic clock; `result` is what the work returned."""
-
-    id: int | None
-    task_id: int
-    status: str
-    start_time: datetime | None
-    end_time: datetime | None
-    duration_seconds: float | None
-    result: Any
-    error_code: str | None
-    error_message: str | None
-    retry_count: int
-    progress_percent: float | None
-    current_item: str | None
-    total_items: int | None
-    processed_items: int | None
-    estimated_end_time: datetime | None
-    message: str | None
-    is_paused: bool
-    pause_requested: bool
-    terminate_requested: bool
-    created_by: str
-    created_time: datetime
-    updated_by: str
-    updated_time: datetime
-    logical_time: datetime | None
-    trigger_type: str
-    params: dict[str, Any]
-    root_execution_id: int | None
-    parent_execution_id: int | None
-    node: str | None
-    resume_from_execution_id: int | None
-    reused_from: int | None
-    version: int
-    waiting_for: str | None
-    waiting_until: datetime | None
-    skip_reason: str | None
-    attempts: list[AttemptOut] | None = None
-    children: list[ExecutionOut] | None = None
-
-
-class AttemptOut(BaseModel):
-    """One try, from 1; `outcome` is `running` for the one under way."""
-
-    attempt: int
-    outcome: str
-    start_time: datetime | None
-    end_time: datetime | None
-    duration_seconds: float | None
-    exit_code: int | None
-    signal: int | None
-    error_code: str | None
-    error_message: str | None
-
-
-class ExecutionPage(BaseModel):
-    executions: list[ExecutionOut]
-    total: int
-
-
-class ErrorOut(BaseModel):
-    """Every error's shape: a code for machines, words for people, and where there is one the field."""
-
-    code: str
-    detail: str
-
-
-class LoadErrorOut(BaseModel):
-    path: str
-    line: int
-    column: int
-    field: str
-    code: str
-    message: str
-
-
-class LoadErrorPage(BaseModel):
-    load_errors: list[LoadErrorOut]
-    total: int
 
 
 def task_out(
@@ -327,7 +198,9 @@ def _action_config(action: Action) -> dict[str, Any]:
         config = {"python": f"{config['module']}:{config['function']}"}
     elif action.executor != "command":
         config = {"task_action": action.executor, **config}
-    if action.timeout is not None:
+    if action.timeout is None:
+        config["timeout"] = "none"
+    else:
         config["timeout_seconds"] = action.timeout.total_seconds()
     if action.env:
         config["env"] = dict(action.env)
@@ -345,6 +218,7 @@ def _workflow_config(workflow: Workflow) -> dict[str, Any]:
         if node.action is not None:
             out["executor"] = node.action.executor
             out["config"] = _action_config(node.action)
+            out |= _retries(node.action)
         if node.arguments:
             out["params"] = dict(node.arguments)
         if node.trigger_rule.value != "all_success":
@@ -354,8 +228,25 @@ def _workflow_config(workflow: Workflow) -> dict[str, Any]:
         "workflow_type": workflow.workflow_type.value,
         "on_failure": workflow.on_failure.value,
         "max_parallel": workflow.max_parallel,
+        "workflow_timeout": workflow.timeout.total_seconds() if workflow.timeout else None,
         "tasks": nodes,
     }
+
+
+def _retries(action: Action) -> dict[str, Any]:
+    """A node's own retries and priority, where they are not the default."""
+    retry, backoff = action.retry, action.retry.backoff
+    found: dict[str, Any] = {
+        "max_retries": retry.max_retries or None,
+        "retry_interval": retry.interval.total_seconds()
+        if retry.interval != DEFAULT_RETRY_INTERVAL
+        else None,
+        "priority": action.priority or None,
+    }
+    if backoff is not None:
+        cap = backoff.cap.total_seconds() if backoff.cap else None
+        found["retry_backoff"] = {"factor": backoff.factor, "cap": cap, "jitter": backoff.jitter}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _schedule_status(row: Any, active: list[Any]) -> str:
@@ -383,6 +274,3 @@ def _attempt_under_way(row: Any, status: Status) -> list[dict[str, Any]]:
             "start_time": from_micros(row.attempt_start),
         }
     ]
-
-
-ExecutionOut.model_rebuild()

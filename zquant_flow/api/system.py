@@ -8,8 +8,9 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 
 from zquant_flow.api.control import Ctl
+from zquant_flow.api.models import LoadErrorPage
 from zquant_flow.api.security import from_here, signed_in
-from zquant_flow.api.shapes import LoadErrorPage, load_errors_out
+from zquant_flow.api.shapes import load_errors_out
 from zquant_flow.errors import NotFound
 from zquant_flow.plugin.manager import executor_classes
 

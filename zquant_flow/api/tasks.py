@@ -14,9 +14,10 @@ from pydantic import BaseModel, ConfigDict
 from zquant_flow.api.control import MAX_ID, Control, Ctl, ExecutionId, TaskId
 from zquant_flow.api.executions import ExecutionQuery, execution_details, execution_page
 from zquant_flow.api.languages import message
+from zquant_flow.api.models import ExecutionOut, ExecutionPage, TaskOut, TaskPage
 from zquant_flow.api.params import checked
 from zquant_flow.api.security import Actor, signed_in
-from zquant_flow.api.shapes import ExecutionOut, ExecutionPage, TaskOut, TaskPage, task_out
+from zquant_flow.api.shapes import task_out
 from zquant_flow.core.instants import from_micros, to_micros
 from zquant_flow.core.model import TaskDef, TaskType, decode
 from zquant_flow.core.status import ACTIVE, TriggerType

@@ -112,7 +112,7 @@ class _Builder:
             workflow = self._workflow()
         else:
             action = self._action(wrong)
-        task_type = self._task_type(schedule, wrong)
+        task_type = self._task_type(schedule, wrong, runs=action is not None)
         self._check_params(scheduled=schedule is not None)
         task = TaskDef(
             name=form.name,
@@ -166,7 +166,7 @@ class _Builder:
         else:
             self._fault((word,) if word else (), message, NOTHING_TO_RUN)
 
-    def _task_type(self, schedule: Schedule | None, wrong: set[str]) -> TaskType:
+    def _task_type(self, schedule: Schedule | None, wrong: set[str], *, runs: bool) -> TaskType:
         form = self._form
         said = form.task_type
         has_schedule = schedule is not None or bool(wrong & set(SCHEDULE_WORDS))
@@ -176,6 +176,8 @@ class _Builder:
             return inferred
         if form.tasks is not None and said is not TaskType.WORKFLOW:
             self._fault(("task_type",), f"a task with `tasks` is a workflow, not a {said.value}", "conflict")
+        if said is TaskType.WORKFLOW and form.tasks is None and runs:
+            self._fault(("task_type",), "a workflow has its nodes in `tasks`, and this has none", "conflict")
         if said is TaskType.MANUAL:
             for word in SCHEDULE_WORDS:
                 if getattr(form, word) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -130,8 +131,6 @@ def list_tasks(
             )
         )
     if tag:
-        import json
-
         conditions.append(tasks.c.tags.contains(json.dumps(tag, ensure_ascii=False), autoescape=True))
     order = TASK_ORDER[order_by]
     page = (
