@@ -12,7 +12,7 @@ from zquant_flow.api.models import LoadErrorPage
 from zquant_flow.api.security import from_here, signed_in
 from zquant_flow.api.shapes import load_errors_out
 from zquant_flow.errors import NotFound
-from zquant_flow.plugin.manager import executor_classes
+from zquant_flow.executors.installed import executor_classes
 
 router = APIRouter(tags=["system"], dependencies=[Depends(signed_in)])
 open_router = APIRouter(tags=["health"])

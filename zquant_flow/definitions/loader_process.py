@@ -321,7 +321,7 @@ def _kind_of(value: Any) -> str:
 
 def _load_executors() -> Executors:
     try:
-        from zquant_flow.plugin.manager import load_executors
+        from zquant_flow.executors.installed import load_executors
 
         return load_executors()
     except ImportError:

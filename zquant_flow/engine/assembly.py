@@ -13,7 +13,7 @@ from zquant_flow.engine.authored import Authored
 from zquant_flow.engine.folder import TasksFolder
 from zquant_flow.engine.operations import Operations
 from zquant_flow.engine.service import Engine
-from zquant_flow.plugin.manager import executor_classes
+from zquant_flow.executors.installed import executor_classes
 from zquant_flow.store.database import Database
 
 

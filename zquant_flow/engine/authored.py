@@ -24,7 +24,7 @@ from zquant_flow.errors import (
     TasksFolderUnavailable,
     ZquantFlowError,
 )
-from zquant_flow.plugin.manager import load_executors
+from zquant_flow.executors.installed import load_executors
 
 if TYPE_CHECKING:
     from zquant_flow.definitions.drafts import Draft

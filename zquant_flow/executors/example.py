@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -33,12 +32,8 @@ class ExampleExecutor(Executor):
         """Take `duration_seconds` in `steps` steps; raises RuntimeError where chance says so."""
         pause = config.duration_seconds / config.steps
         for step in context.track(range(config.steps), "steps"):
-            _wait(context.cancelled, pause)
+            context.cancelled.wait(pause)
             print(f"{config.message}: step {step + 1} of {config.steps}")  # noqa: T201  (this is its log)
         if random.random() >= config.success_rate:  # noqa: S311
             raise RuntimeError(f"{config.message}: failed by chance (success_rate {config.success_rate})")
         return {"message": config.message, "steps": config.steps}
-
-
-def _wait(cancelled: threading.Event, seconds: float) -> None:
-    cancelled.wait(seconds)
