@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from functools import cached_property
 from pathlib import Path
+from tomllib import TOMLDecodeError
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -89,6 +90,8 @@ def load_settings(**flags: Any) -> Settings:
     """Settings with these flags on top; a flag that is None was not given. Raises BadRequest that names the setting."""
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except TOMLDecodeError as exc:
+        raise BadRequest(f"zquant-flow.toml can't be read: {exc}") from exc
     except ValidationError as exc:
         faults = [f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in exc.errors()]
         raise BadRequest("settings: " + "; ".join(faults)) from exc

@@ -66,3 +66,8 @@ def test_a_log_is_plain_text_whatever_it_holds(api: Api) -> None:
     answer = api("GET", f"/executions/{execution}/log")
     assert answer.headers["content-type"].startswith("text/plain")
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_description_of_the_api_wants_a_token_too(api: Api) -> None:
+    assert api.client.get("/api/v1/scheduler/openapi.json").status_code == 401
+    assert api("GET", "/openapi.json", status=200)["openapi"].startswith("3.1")

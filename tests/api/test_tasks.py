@@ -417,3 +417,32 @@ def test_a_file_that_can_not_be_registered_does_not_keep_the_server_from_startin
         other.start()
     finally:
         other.stop()
+
+
+def test_an_empty_config_without_a_type_is_accepted_with_a_warning(api: Api) -> None:
+    task = api("POST", "/tasks", json={"name": fresh(), "config": {}}, status=201)
+    assert (task["task_type"], task["warnings"]) == ("manual_task", ["nothing_to_run"])
+
+
+def test_a_terminated_command_says_by_whom_and_not_by_which_signal(api: Api) -> None:
+    task = make(api, config={"command": "sleep 30"})
+    execution = api("POST", f"/tasks/{task['id']}/trigger")["execution_id"]
+    api("POST", f"/executions/{execution}/terminate", status=200)
+    ended = api.ended(execution)
+    assert (ended["error_code"], ended["error_message"]) == ("terminated", "terminated by request")
+
+
+def test_a_commands_timeout_is_called_so(api: Api) -> None:
+    task = make(api, config={"command": "sleep 30", "timeout_seconds": 0.1}, max_retries=0)
+    ended = api.ended(api("POST", f"/tasks/{task['id']}/trigger")["execution_id"])
+    assert (ended["status"], ended["error_code"]) == ("terminated", "timeout")
+
+
+def test_what_has_ended_waits_for_nothing(api: Api) -> None:
+    task = make(api, config={"command": "false"}, max_retries=1, retry_interval=600)
+    execution = api("POST", f"/tasks/{task['id']}/trigger")["execution_id"]
+    waiting = until(lambda: (e := api("GET", f"/executions/{execution}"))["waiting_for"] == "retry" and e)
+    assert waiting["waiting_until"] is not None
+    api("POST", f"/executions/{execution}/terminate", status=200)
+    ended = api.ended(execution)
+    assert (ended["status"], ended["waiting_for"], ended["waiting_until"]) == ("terminated", None, None)

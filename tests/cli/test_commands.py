@@ -172,3 +172,10 @@ def test_settings_come_from_flag_then_environment_then_file(folder: Path) -> Non
 
     assert first() == "2026-01-01T04:00:00+00:00"
     assert first(ZQUANT_FLOW_TIMEZONE="UTC") == "2026-01-01T12:00:00+00:00"
+
+
+def test_a_settings_file_that_is_no_toml_is_one_plain_line(folder: Path) -> None:
+    (folder / "zquant-flow.toml").write_text("timezone = \n")
+    done = zqf(folder, "validate")
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "zquant-flow.toml can't be read" in done.stderr

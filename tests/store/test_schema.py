@@ -135,3 +135,9 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.db").write_text("this is a text of some length, and no database at all" * 100)
     with pytest.raises(Unavailable, match=r"a\.db can't be opened: file is not a database"):
         Database(sqlite(tmp_path)).open()
+
+
+def test_only_its_owner_reads_the_database(tmp_path: Path, database: Database) -> None:
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir() if path.is_file()}
+    assert modes
+    assert set(modes.values()) == {0o600}

@@ -35,7 +35,7 @@ def create_app(control: Control) -> FastAPI:
         version=__version__,
         docs_url=None,
         redoc_url=None,
-        openapi_url=f"{PREFIX}/openapi.json",
+        openapi_url=None,
         responses={"4XX": {"model": ErrorOut}, "503": {"model": ErrorOut}},
     )
     app.state.control = control
@@ -113,7 +113,7 @@ def _shape(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, RequestValidationError)
     errors = [
         {
-            "field": ".".join(str(part) for part in error["loc"] if part not in ("body", "query", "path")),
+            "field": _field(error),
             "code": str(error["type"]),
             "message": str(error["msg"]),
         }
@@ -121,6 +121,13 @@ def _shape(request: Request, exc: Exception) -> Response:
     ]
     detail = "; ".join(f"{error['field']}: {error['message']}" for error in errors)
     return _answer(422, "invalid_request", detail, {"errors": errors})
+
+
+def _field(error: dict[str, Any]) -> str:
+    """Where a request is wrong; text that is no JSON at all is wrong as a whole."""
+    if error["type"] == "json_invalid":
+        return "body"
+    return ".".join(str(part) for part in error["loc"] if part not in ("body", "query", "path"))
 
 
 def _http(request: Request, exc: Exception) -> Response:

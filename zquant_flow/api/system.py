@@ -26,6 +26,12 @@ def list_load_errors(control: Ctl) -> dict[str, Any]:
     return {"load_errors": found, "total": len(found)}
 
 
+@router.get("/openapi.json", operation_id="openapi", include_in_schema=False)
+def openapi(request: Request) -> JSONResponse:
+    """The OpenAPI document of this server."""
+    return JSONResponse(request.app.openapi())
+
+
 @router.get("/executors", operation_id="list_executors")
 def list_executors() -> dict[str, Any]:
     """The kinds of work that tasks can name."""

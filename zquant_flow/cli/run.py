@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def _run(runs: Runs, name: str, params: dict[str, Any], as_json: bool) -> int:
             _until_final(runs, execution_id, show)
             return 130
     if as_json:
-        sys.stdout.write(json.dumps(execution, default=str, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(execution, default=datetime.isoformat, ensure_ascii=False) + "\n")
     else:
         _print_log(runs, execution)
     return 0 if execution["status"] == "success" else 1

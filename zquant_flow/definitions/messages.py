@@ -77,7 +77,9 @@ def _unknown(path: Path, known: list[str]) -> FieldError:
 
 
 def _code(kind: str) -> str:
-    return "missing" if kind == "missing" else "invalid_value"
+    if kind == "missing":
+        return "missing"
+    return "wrong_type" if kind.endswith(("_type", "_parsing")) else "invalid_value"
 
 
 def _message(kind: str, path: Path, ctx: dict[str, Any], fallback: str) -> str:

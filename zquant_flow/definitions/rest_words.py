@@ -33,6 +33,7 @@ def created(raw: Mapping[str, Any], name: str, executors: Executors, task_name: 
     words.setdefault("max_retries", REST_MAX_RETRIES)
     if not _runs(words):
         words["config"] = {}
+        words.setdefault("task_type", _inferred_type(words))
     elif words.get("task_type") == _inferred_type(words):
         del words["task_type"]
     return named(words, task_name)

@@ -237,6 +237,11 @@ class Lifecycle:
         ):
             self._retry(execution, action, kind)
             return
+        if kind in WHY_ENDED or asked:
+            code = execution.terminating or kind
+            error = WHY_ENDED[code]
+        elif kind == "timeout":
+            code = kind
         final = Status.FAILED if kind == "failed" and not asked else Status.TERMINATED
         self.end(execution, final, result=outcome.get("result"), code=code or kind, error=error or kind)
 

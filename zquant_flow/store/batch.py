@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Executable, bindparam, delete, insert, literal_column, text, update
+from sqlalchemy import Connection, Executable, Update, bindparam, delete, insert, literal_column, text, update
 
 from zquant_flow.core.status import ACTIVE
 from zquant_flow.store.database import Database
@@ -73,7 +73,7 @@ def _known(*names: str) -> dict[str, Any]:
     return {name: bindparam(name) for name in names}
 
 
-def _execution_update(*names: str, was: Any) -> Executable:
+def _execution_update(*names: str, was: Any) -> Update:
     own = executions.c.id == bindparam("b_id")
     return update(executions).where(own, was).values(_known(*names, "updated_time", "change_seq"))
 
@@ -125,7 +125,7 @@ _STATEMENTS: Mapping[str, tuple[Executable, bool]] = {
             "error_message",
             "progress_percent",
             was=_ACTIVE,
-        ),
+        ).values(waiting_for=None, waiting_until=None),
         True,
     ),
     "attempts": (insert(attempts), True),

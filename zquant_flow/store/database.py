@@ -42,6 +42,7 @@ class Database:
         file = self.engine.url.database if self.is_sqlite else None
         if file:
             Path(file).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            Path(file).touch(mode=0o600)  # SQLite gives its -wal and -shm the same mode
         try:
             with self.engine.connect() as connection:
                 version = _schema_version(connection)
