@@ -446,3 +446,25 @@ def test_what_has_ended_waits_for_nothing(api: Api) -> None:
     api("POST", f"/executions/{execution}/terminate", status=200)
     ended = api.ended(execution)
     assert (ended["status"], ended["waiting_for"], ended["waiting_until"]) == ("terminated", None, None)
+
+
+def test_a_file_that_breaks_the_registration_hurts_only_itself(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from zquant_flow.engine import registration
+
+    good, bad = fresh("good"), fresh("bad")
+    real = registration.content_hash
+
+    def picky(body: dict[str, Any]) -> str:
+        if body["name"] == bad:
+            raise OverflowError("date value out of range")
+        return real(body)
+
+    monkeypatch.setattr(registration, "content_hash", picky)
+    (api.tasks / "one.yaml").write_text(f"name: {good}\ncommand: echo\n")
+    (api.tasks / "two.yaml").write_text(f"name: {bad}\ncommand: echo\n")
+    api.scheduler.folder.load_now(["one.yaml", "two.yaml"])
+    assert api("GET", f"/tasks?q={good}")["total"] == 1
+    [error] = [e for e in api("GET", "/load-errors")["load_errors"] if e["path"] == "two.yaml"]
+    assert (error["code"], "date value out of range" in error["message"]) == ("register_failed", True)

@@ -1,6 +1,6 @@
 import pytest
 
-from zquant_flow.core.references import fault_of, is_reference, reference, referenced_nodes, resolve
+from zquant_flow.core.references import fault_of, is_reference, referenced_nodes, resolve
 from zquant_flow.errors import ParamsError
 
 SCOPE = {
@@ -25,7 +25,7 @@ def test_a_reference_becomes_what_it_points_at(path, value):
 
 def test_references_are_found_at_any_depth_and_the_rest_stays():
     value = {
-        "a": [reference("params", "symbol"), {"b": reference("nodes", "days", "result", "rows")}],
+        "a": [{"$ref": ["params", "symbol"]}, {"b": {"$ref": ["nodes", "days", "result", "rows"]}}],
         "c": 1,
     }
     assert resolve(value, SCOPE) == {"a": ["600519", {"b": [{"day": "2026-01-05"}]}], "c": 1}

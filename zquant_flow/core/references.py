@@ -14,11 +14,6 @@ from zquant_flow.errors import ParamsError
 REF = "$ref"
 
 
-def reference(*path: str | int) -> dict[str, Any]:
-    """The JSON form of a reference."""
-    return {REF: list(path)}
-
-
 def is_reference(value: Any) -> bool:
     """Is this value a reference, and nothing else?"""
     return isinstance(value, Mapping) and len(value) == 1 and isinstance(value.get(REF), (list, tuple))

@@ -109,13 +109,6 @@ def fires_between(
         fire = following
 
 
-def count_between(
-    schedule: Schedule, after: datetime, until: datetime, *, anchor: datetime, zone: ZoneInfo
-) -> int:
-    """How many instants (after, until] has. Counts one by one: for a person who asks, not for a tick."""
-    return sum(1 for _ in fires_between(schedule, after, until, anchor=anchor, zone=zone))
-
-
 def validate(schedule: Schedule, zone: ZoneInfo) -> None:
     """Raises ScheduleError for a schedule that can't be meant: its field, what is wrong, and the way out."""
     zone = zone_of(schedule, zone)

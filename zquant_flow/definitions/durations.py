@@ -31,20 +31,6 @@ def parse_duration(value: Any) -> timedelta:
     return timedelta(seconds=seconds)
 
 
-def format_duration(value: timedelta) -> str:
-    """The shortest text that `parse_duration` reads back to the same value: `1h30m`, `0.5s`."""
-    rest = value.total_seconds()
-    if rest != int(rest):
-        return f"{rest:f}".rstrip("0") + "s"
-    words = []
-    whole = int(rest)
-    for unit, letter in zip(_UNITS, "dhms", strict=True):
-        count, whole = divmod(whole, unit)
-        if count:
-            words.append(f"{count}{letter}")
-    return "".join(words) or "0s"
-
-
 def _seconds(value: Any) -> float | None:
     if isinstance(value, bool):
         return None

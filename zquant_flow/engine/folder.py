@@ -12,13 +12,17 @@ import queue
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy.exc import OperationalError
 
 from zquant_flow.definitions.loader import LoadedFile, Loader, LoadError
 from zquant_flow.definitions.scan import FileStat, scan
 from zquant_flow.definitions.watcher import Changes, Watcher
 from zquant_flow.engine.operations import Operations
+from zquant_flow.errors import Unavailable
 from zquant_flow.store.database import Database
 from zquant_flow.store.definitions import known_sources, tasks_named
 
@@ -196,9 +200,30 @@ class TasksFolder:
             return read
 
     def _register(self, files: list[LoadedFile], removed: list[str], actor: str) -> None:
-        self._operations.register(files, removed, actor=actor)
+        try:
+            self._operations.register(files, removed, actor=actor)
+        except (Unavailable, OperationalError):
+            raise  # the database, not a file: all of it is tried again
+        except Exception:
+            log.exception(
+                "files were not registered together; one by one", extra={"action": "register_failed"}
+            )
+            self._register_each(files, removed, actor)
         for file in files:
             self._remember(file.path, file.digest, file.dependencies)
+
+    def _register_each(self, files: list[LoadedFile], removed: list[str], actor: str) -> None:
+        """A file that can't be registered hurts nobody but itself: it is a load error, and its last version stays."""
+        self._operations.register([], removed, actor=actor)
+        for file in files:
+            try:
+                self._operations.register([file], actor=actor)
+            except (Unavailable, OperationalError):
+                raise
+            except Exception as exc:
+                why = f"it can't be registered: {type(exc).__name__}: {exc}"
+                error = LoadError(line=1, column=1, field="", code="register_failed", message=why)
+                self._operations.register([replace(file, definitions=(), errors=(error,))], actor=actor)
 
     def _remember(self, path: str, digest: str, dependencies: Mapping[str, str]) -> None:
         self._forget(path)

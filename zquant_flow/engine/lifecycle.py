@@ -72,7 +72,6 @@ class Lifecycle:
         actor: str,
         params: Mapping[str, Any] | None = None,
         logical_time: int | None = None,
-        resume_from: int | None = None,
         wait: bool = False,
     ) -> Execution:
         """A root execution of the task's current version. With `wait` it starts when the active ones have ended."""
@@ -87,19 +86,19 @@ class Lifecycle:
             params={**task.definition.params, **(params or {})},
             created_time=self.memory.now,
         )
-        self.admit(execution, actor, resume_from)
+        self.admit(execution, actor)
         if wait:
             self.wait_for_others(execution)
         else:
             self.proceed(execution)
         return execution
 
-    def admit(self, execution: Execution, actor: str, resume_from: int | None = None) -> None:
+    def admit(self, execution: Execution, actor: str) -> None:
         """Remember it, write its row, and count it as active for its task."""
         memory, task = self.memory, execution.task
         memory.executions[execution.id] = execution
         execution.waiting_for = "slot"
-        execution.row = rows.created(memory, execution, actor=actor, resume_from=resume_from)
+        execution.row = rows.created(memory, execution, actor=actor)
         memory.fresh.append(execution)
         memory.batch.created.append(execution.row)
         task.active[execution.id] = execution

@@ -10,7 +10,7 @@ from zquant_flow.engine.memory import Execution, Memory, Task
 from zquant_flow.store.batch import Row
 
 
-def created(memory: Memory, execution: Execution, *, actor: str, resume_from: int | None = None) -> Row:
+def created(memory: Memory, execution: Execution, *, actor: str) -> Row:
     """The first row of an execution that is more than an inline node."""
     parent = execution.parent
     return {
@@ -31,7 +31,6 @@ def created(memory: Memory, execution: Execution, *, actor: str, resume_from: in
         "attempt_start": None,
         "waiting_for": execution.waiting_for,
         "waiting_until": None,
-        "resume_from_execution_id": resume_from,
         "owner": memory.engine_id,
         "updated_time": memory.now,
     }
