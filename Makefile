@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: serve test lint types pytest bench clean
+.PHONY: serve test lint types pytest bench messages clean
 
 serve: $(VENV)/.serve
 	@$(BIN)/zquant-flow serve $(ARGS)
@@ -23,6 +23,10 @@ pytest: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench $(ARGS)
+
+# Bring the catalogues in line with the sources; then translate what is empty in the .po, and run it again.
+messages: $(STAMP)
+	$(BIN)/python -m tests.messages
 
 # What `make serve` needs: the package and the calendars that the examples use.
 $(VENV)/.serve: pyproject.toml constraints.txt

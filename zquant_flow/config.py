@@ -5,6 +5,8 @@ The only reader of the environment. CONTRACT names every setting.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import secrets
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +22,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from zquant_flow.complaints import complaint
 from zquant_flow.errors import BadRequest
+from zquant_flow.wording import joined, say, spoken
 
 
 class Settings(BaseSettings):
@@ -39,6 +43,8 @@ class Settings(BaseSettings):
     timezone: str = ""
     thread_pool_size: Annotated[int, Field(ge=1, le=10_000)] = 10
     admin_token: str = ""
+    server_url: str = ""
+    token: str = ""
     shutdown_grace: Annotated[float, Field(ge=0)] = 30.0
     locale: Literal["en", "zh"] = "en"
 
@@ -75,15 +81,18 @@ class Settings(BaseSettings):
         """The SQLAlchemy URL of the database."""
         return self.database_url or f"sqlite:///{self.data_dir / 'zquant-flow.db'}"
 
-    def token(self) -> str:
+    def own_token(self) -> str:
         """The admin's bearer token: the setting, else one made once and kept in `<data>/admin.token`, mode 0600."""
+        return self.kept_token() or _write_once(self.data_dir / "admin.token", secrets.token_urlsafe(32))
+
+    def kept_token(self) -> str | None:
+        """The same, or None where there is none yet."""
         if self.admin_token:
             return self.admin_token
-        path = self.data_dir / "admin.token"
         try:
-            return path.read_text().strip()
-        except FileNotFoundError:
-            return _write_once(path, secrets.token_urlsafe(32))
+            return (self.data_dir / "admin.token").read_text().strip() or None
+        except OSError:
+            return None
 
 
 def load_settings(**flags: Any) -> Settings:
@@ -91,10 +100,41 @@ def load_settings(**flags: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except TOMLDecodeError as exc:
-        raise BadRequest(f"zquant-flow.toml can't be read: {exc}") from exc
+        raise BadRequest(say("zquant-flow.toml can't be read: {error}", error=spoken(exc))) from exc
     except ValidationError as exc:
-        faults = [f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in exc.errors()]
-        raise BadRequest("settings: " + "; ".join(faults)) from exc
+        faults = [
+            complaint(error["type"], error["loc"], error.get("ctx", {}), error["msg"])
+            for error in exc.errors()
+        ]
+        raise BadRequest(say("settings: {faults}", faults=joined("; ", faults))) from exc
+
+
+def data_folder_around(settings: Settings) -> Path:
+    """The data folder of the project that the working directory is in: looked for upwards from here, as git does.
+
+    A folder that is not ours is passed by: whoever made it would say where our commands go. Where there is none it is
+    the one of the settings, which may not be there yet.
+    """
+    here = Path.cwd()
+    if settings.data_dir.is_dir() or not settings.data_dir.is_relative_to(here):
+        return settings.data_dir
+    relative = settings.data_dir.relative_to(here)
+    for folder in here.parents:
+        candidate = folder / relative
+        if candidate.is_dir() and candidate.stat().st_uid == os.getuid():
+            return candidate
+    return settings.data_dir
+
+
+def settings_around(**flags: Any) -> Settings:
+    """The settings of that project, as its own folder has them. Changes the working directory meanwhile: for commands."""
+    settings = load_settings(**flags)
+    found = data_folder_around(settings)
+    if found == settings.data_dir or flags.get("data_dir") is not None:
+        return settings
+    root = found.parents[len(settings.data_dir.relative_to(Path.cwd()).parts) - 1]
+    with contextlib.chdir(root):
+        return load_settings(**flags)
 
 
 def zone_named(name: str) -> ZoneInfo:
@@ -102,7 +142,9 @@ def zone_named(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise BadRequest(f"unknown time zone {name!r}; IANA names look like Asia/Shanghai or UTC") from None
+        raise BadRequest(
+            say("unknown time zone {name!r}; IANA names look like Asia/Shanghai or UTC", name=name)
+        ) from None
 
 
 def machine_zone_name() -> str:
@@ -114,8 +156,6 @@ def machine_zone_name() -> str:
 
 def _write_once(path: Path, text: str) -> str:
     """Write a secret that only its owner reads, unless another process was faster; the text that stands there."""
-    import os
-
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -18,6 +18,7 @@ from zquant_flow.errors import RunnerUnavailable
 from zquant_flow.runner.address import Reachable
 from zquant_flow.runner.environment import SECRETS
 from zquant_flow.runner.protocol import SPOOL_FILE, VERSION, BrokenFrame, Decoder, Frame, decode, encode
+from zquant_flow.wording import say, spoken
 
 START_SECONDS = 15.0
 STOP_SECONDS = 15.0
@@ -109,12 +110,14 @@ class LocalBackend:
         data = b"".join(map(encode, frames))
         sock = self._sock
         if sock is None:
-            raise RunnerUnavailable("there is no connection to the runner")
+            raise RunnerUnavailable(say("there is no connection to the runner"))
         try:
             with self._sending:
                 sock.sendall(data)
         except OSError as exc:
-            raise RunnerUnavailable(f"the connection to the runner is lost: {exc}") from exc
+            raise RunnerUnavailable(
+                say("the connection to the runner is lost: {error}", error=spoken(exc))
+            ) from exc
 
     def forget_spool(self) -> None:
         """The spooled outcomes are in the database. A spool that has grown since is left for the next start."""
@@ -162,7 +165,13 @@ class LocalBackend:
             elif self._process is None or self._process.poll() is not None:
                 self._spawn()
             time.sleep(0.005)
-        raise RunnerUnavailable(f"no runner answers in {self._data_dir}; see {self._data_dir / 'runner.log'}")
+        raise RunnerUnavailable(
+            say(
+                "no runner answers in {folder}; see {log}",
+                folder=str(self._data_dir),
+                log=str(self._data_dir / "runner.log"),
+            )
+        )
 
     def _connect(self) -> socket.socket | None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -194,7 +203,7 @@ class LocalBackend:
             # Whenever it ends, even long after we left it, it leaves no zombie.
             threading.Thread(target=self._process.wait, name="runner-reaper", daemon=True).start()
         except OSError as exc:
-            raise RunnerUnavailable(f"the runner can't be started: {exc}") from exc
+            raise RunnerUnavailable(say("the runner can't be started: {error}", error=spoken(exc))) from exc
         finally:
             os.close(fd)
 
@@ -269,8 +278,12 @@ def _greet(sock: socket.socket) -> tuple[Frame, Decoder, list[Frame]] | None:
     hello = frames.pop(0)
     if hello.get("version") != VERSION:
         raise RunnerUnavailable(
-            f"the runner (pid {hello.get('pid')}) speaks version {hello.get('version')} of the protocol and this is "
-            f"version {VERSION}: let its attempts end, or end it (kill {hello.get('pid')})",
+            say(
+                "the runner (pid {pid}) speaks version {theirs} of the protocol and this is version {ours}: let its attempts end, or end it (kill {pid})",
+                pid=hello.get("pid"),
+                theirs=hello.get("version"),
+                ours=VERSION,
+            ),
             pid=hello.get("pid"),
         )
     sock.settimeout(None)

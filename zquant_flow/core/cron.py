@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from zquant_flow.core.cron_fields import LAST, Refused, expand_field, split_fields
 from zquant_flow.errors import ScheduleError
+from zquant_flow.wording import say, spoken
 
 _SECOND = timedelta(seconds=1)
 _JOINED_BELOW = timedelta(hours=3)  # cron(8): a longer change is "the new time is used immediately"
@@ -75,7 +76,9 @@ def parse_cron(text: str) -> Cron:
         parts = split_fields(text)
         fields = {name: expand_field(name, part, "second" in parts) for name, part in parts.items()}
     except Refused as refused:
-        raise ScheduleError(f"cron '{text[:100]}': {refused}", field="cron") from refused
+        raise ScheduleError(
+            say("cron '{text}': {why}", text=text[:100], why=spoken(refused)), field="cron"
+        ) from refused
     stars = {name: part[0] in "*?" for name, part in parts.items()}
     cron = Cron(
         text=text,
@@ -93,7 +96,9 @@ def parse_cron(text: str) -> Cron:
         weekday_star=stars["weekday"],
     )
     if _day_from(cron, 2000, 1, 1) is None:
-        raise ScheduleError(f"cron '{text}' never fires: its months have no such day", field="cron")
+        raise ScheduleError(
+            say("cron '{text}' never fires: its months have no such day", text=text), field="cron"
+        )
     return cron
 
 

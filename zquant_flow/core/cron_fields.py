@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from croniter import croniter
 
+from zquant_flow.wording import joined, say
+
 LAST = -1
 """The `n` of a weekday that counts from the end of the month (`L5`)."""
 
@@ -31,6 +33,14 @@ FIELDS = {
     "day": (1, 31),
     "month": (1, 12),
     "weekday": (0, 7),
+}
+_SHOWN = {
+    "second": say("second"),
+    "minute": say("minute"),
+    "hour": say("hour"),
+    "day": say("day"),
+    "month": say("month"),
+    "weekday": say("weekday"),
 }
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -62,18 +72,25 @@ class Field(NamedTuple):
 def split_fields(text: str) -> dict[str, str]:
     """The text of each field by its name; a nickname is written out. Raises Refused."""
     if len(text) > _LONGEST or not text.isascii():
-        raise Refused(f"write it in ASCII, with at most {_LONGEST} characters")
+        raise Refused(say("write it in ASCII, with at most {count} characters", count=_LONGEST))
     parts = text.lower().split()
     if parts and parts[0][0] == "@":
         if len(parts) > 1 or parts[0] not in _NICKNAMES:
-            known = ", ".join(_NICKNAMES)
+            known = joined(", ", _NICKNAMES)
             raise Refused(
-                f"'{parts[0]}' is no time of a clock; write one of {known}, or fields, or use interval"
+                say(
+                    "'{word}' is no time of a clock; write one of {known}, or fields, or use interval",
+                    word=parts[0],
+                    known=known,
+                )
             )
         parts = _NICKNAMES[parts[0]].split()
     if len(parts) not in (5, 6):
         raise Refused(
-            f"{len(text.split())} fields; write 5 (minute hour day month weekday), or 6 with the second first"
+            say(
+                "{count} fields; write 5 (minute hour day month weekday), or 6 with the second first",
+                count=len(text.split()),
+            )
         )
     return dict(zip(list(FIELDS)[-len(parts) :], parts, strict=True))
 
@@ -85,14 +102,20 @@ def expand_field(name: str, text: str, has_seconds: bool) -> Field:
         text = "*"
     items = [_plain(name, item, has_seconds) for item in text.split(",")]
     if name == "weekday" and len({"#" in item or item[0] == "l" for item in items}) > 1:
-        raise Refused(f"{name} '{text}' mixes '#' or 'L' with plain weekdays; write two schedules")
+        raise Refused(
+            say(
+                "{name} '{text}' mixes '#' or 'L' with plain weekdays; write two schedules",
+                name=_SHOWN[name],
+                text=text,
+            )
+        )
     place = _CRONITER_FIELDS.index(name)
     columns = ["*"] * 6
     columns[place] = ",".join(items)
     try:
         expanded, nth = croniter.expand(" ".join(columns))
     except (ValueError, KeyError) as exc:
-        raise Refused(f"{name} '{text}' can't be read") from exc
+        raise Refused(say("{name} '{text}' can't be read", name=_SHOWN[name], text=text)) from exc
     values = {str(value) for value in expanded[place]}  # numbers, "*" for all of them, "l" for the last day
     low, high = FIELDS[name]
     every = range(low, 7 if name == "weekday" else high + 1)
@@ -113,11 +136,15 @@ def _plain(name: str, item: str, has_seconds: bool) -> str:
     match = _ITEM.fullmatch(item)
     if not match:
         raise Refused(
-            f"{name} '{item}' can't be read; write a number, a range 1-5, a step */2 or a list of them"
+            say(
+                "{name} '{item}' can't be read; write a number, a range 1-5, a step */2 or a list of them",
+                name=_SHOWN[name],
+                item=item,
+            )
         )
     start, end, step = match.groups()
     if step and int(step) == 0:
-        raise Refused(f"{name} '{item}' has a step of 0; write 1 or more")
+        raise Refused(say("{name} '{item}' has a step of 0; write 1 or more", name=_SHOWN[name], item=item))
     suffix = f"/{step}" if step else ""
     if start is None:
         return f"*{suffix}"
@@ -128,11 +155,29 @@ def _plain(name: str, item: str, has_seconds: bool) -> str:
         # Quartz, where six fields come from, has 0/5. Debian's cron refuses it, older ones take it for 0.
         high = FIELDS[name][1]
         if not has_seconds:
-            raise Refused(f"{name} '{item}' has a step without a range; write {low}-{high}{suffix}")
+            raise Refused(
+                say(
+                    "{name} '{item}' has a step without a range; write {low}-{high}{suffix}",
+                    name=_SHOWN[name],
+                    item=item,
+                    low=low,
+                    high=high,
+                    suffix=suffix,
+                )
+            )
     if low > high:
         first, last = FIELDS[name]
         rest = "" if name == "weekday" and high == 0 else f",{first}-{high}"  # 7 is Sunday too
-        raise Refused(f"{name} '{item}' ends before it starts; write {low}-{last}{rest}")
+        raise Refused(
+            say(
+                "{name} '{item}' ends before it starts; write {low}-{last}{rest}",
+                name=_SHOWN[name],
+                item=item,
+                low=low,
+                last=last,
+                rest=rest,
+            )
+        )
     return str(low) if low == high else f"{low}-{high}{suffix}"  # croniter reads 5-5 as the whole cycle
 
 
@@ -143,8 +188,17 @@ def _number(name: str, word: str) -> int:
         return names[word]
     if not word.isdigit():
         raise Refused(
-            f"{name} '{word}' can't be read; write {low}-{high}{''.join(f', {known}' for known in names)}"
+            say(
+                "{name} '{word}' can't be read; write {low}-{high}{known}",
+                name=_SHOWN[name],
+                word=word,
+                low=low,
+                high=high,
+                known="".join(f", {known}" for known in names),
+            )
         )
     if not low <= int(word) <= high:
-        raise Refused(f"{name} {word} is outside {low}-{high}")
+        raise Refused(
+            say("{name} {word} is outside {low}-{high}", name=_SHOWN[name], word=word, low=low, high=high)
+        )
     return int(word)

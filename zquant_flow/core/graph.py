@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from zquant_flow.core.model import Workflow
 from zquant_flow.errors import GraphError
+from zquant_flow.wording import say
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -44,7 +45,10 @@ def plan_nodes(names: Sequence[str], dependencies: Mapping[str, Sequence[str]]) 
     index = {name: position for position, name in enumerate(names)}
     if len(index) != len(names):
         double = next(name for name, count in Counter(names).items() if count > 1)
-        raise GraphError(f"two nodes are named {double!r}; give one of them another `name`", field="tasks")
+        raise GraphError(
+            say("two nodes are named {name!r}; give one of them another `name`", name=double),
+            field="tasks",
+        )
     waits_for: list[tuple[int, ...]] = []
     frees: list[list[int]] = [[] for _ in names]
     for position, name in enumerate(names):
@@ -67,12 +71,18 @@ def _index_of(index: Mapping[str, int], name: str, position: int, wanted: str) -
     field = f"tasks.{position}.dependencies"
     if found is None:
         close = difflib.get_close_matches(wanted, index, n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        hint = say(" (did you mean {word!r}?)", word=close[0]) if close else ""
         raise GraphError(
-            f"node {name!r} waits for {wanted!r}, which is not in this workflow{hint}", field=field
+            say(
+                "node {name!r} waits for {wanted!r}, which is not in this workflow{hint}",
+                name=name,
+                wanted=wanted,
+                hint=hint,
+            ),
+            field=field,
         )
     if found == position:
-        raise GraphError(f"node {name!r} waits for itself", field=field)
+        raise GraphError(say("node {name!r} waits for itself", name=name), field=field)
     return found
 
 
@@ -85,7 +95,9 @@ def _topological(names: Sequence[str], frees: Sequence[Sequence[int]]) -> tuple[
     except nx.NetworkXUnfeasible:
         cycle = [names[edge[0]] for edge in nx.find_cycle(graph)]
         shown = " -> ".join([*cycle, cycle[0]])
-        raise GraphError(f"these nodes wait for each other: {shown}", field="tasks", cycle=cycle) from None
+        raise GraphError(
+            say("these nodes wait for each other: {cycle}", cycle=shown), field="tasks", cycle=cycle
+        ) from None
 
 
 def graph_of(dependents: Sequence[Sequence[int]]) -> nx.DiGraph[int]:

@@ -163,6 +163,8 @@ class TaskDef:
     overlap: Overlap = Overlap.SKIP
     action: Action | None = None
     workflow: Workflow | None = None
+    retry: RetryPolicy = RetryPolicy()
+    """What it says of retries where it has no action of its own to say it of: the default of a workflow's inline nodes."""
     bundle: str | None = None
     """Hash of the Python sources this definition runs from, if it has any."""
 
@@ -186,6 +188,7 @@ def encode(task: TaskDef) -> dict[str, Any]:
     _put(out, "params", dict(task.params), {})
     _put(out, "overlap", task.overlap.value, Overlap.SKIP.value)
     _put(out, "bundle", task.bundle, None)
+    out |= _encode_retry(task.retry)
     if task.schedule:
         out["schedule"] = _encode_schedule(task.schedule)
     if task.action:
@@ -211,6 +214,7 @@ def decode(encoded: Mapping[str, Any]) -> TaskDef:
         action=_decode_action(action) if action else None,
         workflow=_decode_workflow(workflow) if workflow else None,
         bundle=get("bundle"),
+        retry=_decode_retry(encoded),
     )
 
 
@@ -278,10 +282,15 @@ def _encode_action(action: Action) -> dict[str, Any]:
     _put(out, "timeout", _seconds(action.timeout), _seconds(DEFAULT_TIMEOUT))
     _put(out, "isolation", action.isolation.value, Isolation.PROCESS.value)
     _put(out, "priority", action.priority, 0)
-    _put(out, "max_retries", action.retry.max_retries, 0)
-    _put(out, "retry_interval", _seconds(action.retry.interval), _seconds(DEFAULT_RETRY_INTERVAL))
-    if action.retry.backoff:
-        backoff = action.retry.backoff
+    return out | _encode_retry(action.retry)
+
+
+def _encode_retry(retry: RetryPolicy) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    _put(out, "max_retries", retry.max_retries, 0)
+    _put(out, "retry_interval", _seconds(retry.interval), _seconds(DEFAULT_RETRY_INTERVAL))
+    if retry.backoff:
+        backoff = retry.backoff
         out["retry_backoff"] = {
             "factor": backoff.factor,
             "cap": _seconds(backoff.cap),
@@ -290,9 +299,20 @@ def _encode_action(action: Action) -> dict[str, Any]:
     return out
 
 
-def _decode_action(encoded: Mapping[str, Any]) -> Action:
+def _decode_retry(encoded: Mapping[str, Any]) -> RetryPolicy:
     get = encoded.get
     backoff = get("retry_backoff")
+    return RetryPolicy(
+        max_retries=get("max_retries", 0),
+        interval=timedelta(seconds=get("retry_interval", 60)),
+        backoff=Backoff(factor=backoff["factor"], cap=_delta(backoff["cap"]), jitter=backoff["jitter"])
+        if backoff
+        else None,
+    )
+
+
+def _decode_action(encoded: Mapping[str, Any]) -> Action:
+    get = encoded.get
     return Action(
         executor=encoded["executor"],
         config=encoded["config"],
@@ -301,13 +321,7 @@ def _decode_action(encoded: Mapping[str, Any]) -> Action:
         timeout=_delta(encoded["timeout"]) if "timeout" in encoded else DEFAULT_TIMEOUT,
         isolation=Isolation(get("isolation", "process")),
         priority=get("priority", 0),
-        retry=RetryPolicy(
-            max_retries=get("max_retries", 0),
-            interval=timedelta(seconds=get("retry_interval", 60)),
-            backoff=Backoff(factor=backoff["factor"], cap=_delta(backoff["cap"]), jitter=backoff["jitter"])
-            if backoff
-            else None,
-        ),
+        retry=_decode_retry(encoded),
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zquant_flow.errors import ParamsError
+from zquant_flow.wording import joined, say
 
 REF = "$ref"
 
@@ -55,7 +56,9 @@ def fault_of(path: Sequence[Any]) -> str | None:
         return None
     if path[:1] == ["nodes"] and len(path) > 2 and path[2] == "result" and isinstance(path[1], str):
         return None
-    return f'a reference is ["params", NAME] or ["nodes", NODE, "result", ...], not {list(path)!r}'
+    return say(
+        'a reference is ["params", NAME] or ["nodes", NODE, "result", ...], not {path}', path=repr(list(path))
+    )
 
 
 def _look_up(path: Sequence[Any], scope: Mapping[str, Any]) -> Any:
@@ -77,10 +80,10 @@ def _index(word: Any, found: Any) -> Any:
 
 
 def _missing(path: Sequence[Any], position: int, found: Any) -> str:
-    dotted = ".".join(str(word) for word in path)
+    dotted, word = ".".join(str(word) for word in path), repr(path[position])
     if isinstance(found, Mapping):
-        known = ", ".join(sorted(str(key) for key in found)[:10]) or "nothing"
-        return f"{dotted}: there is no {path[position]!r} (there is: {known})"
+        known = joined(", ", sorted(str(key) for key in found)[:10]) or say("nothing")
+        return say("{path}: there is no {word} (there is: {known})", path=dotted, word=word, known=known)
     if isinstance(found, (list, tuple)):
-        return f"{dotted}: no item {path[position]!r} in a list of {len(found)}"
-    return f"{dotted}: {path[position]!r} can't be taken from {type(found).__name__}"
+        return say("{path}: no item {word} in a list of {count}", path=dotted, word=word, count=len(found))
+    return say("{path}: {word} can't be taken from {kind}", path=dotted, word=word, kind=type(found).__name__)

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 from zquant_flow.core.cron import next_after, parse_cron, previous_at_or_before
 from zquant_flow.core.model import Catchup, Rule, Schedule
 from zquant_flow.errors import ScheduleError
+from zquant_flow.wording import say
 
 _TICK = timedelta.resolution
 _SHORTEST_INTERVAL = timedelta(seconds=1)
@@ -113,23 +114,30 @@ def validate(schedule: Schedule, zone: ZoneInfo) -> None:
     """Raises ScheduleError for a schedule that can't be meant: its field, what is wrong, and the way out."""
     zone = zone_of(schedule, zone)
     if not schedule.rules:
-        raise ScheduleError("the schedule has no rule; write cron, interval or run_at")
+        raise ScheduleError(say("the schedule has no rule; write cron, interval or run_at"))
     for name, instant in (("start_at", schedule.start_at), ("end_at", schedule.end_at)):
         _check_instant(name, instant)
     if schedule.start_at and schedule.end_at and schedule.end_at < schedule.start_at:
         raise ScheduleError(
-            f"end_at {schedule.end_at} is before start_at {schedule.start_at}", field="end_at"
+            say(
+                "end_at {end_at} is before start_at {start_at}",
+                end_at=str(schedule.end_at),
+                start_at=str(schedule.start_at),
+            ),
+            field="end_at",
         )
     if schedule.misfire_grace < timedelta():
-        raise ScheduleError("misfire_grace_time is negative; write 0 or more", field="misfire_grace_time")
+        raise ScheduleError(
+            say("misfire_grace_time is negative; write 0 or more"), field="misfire_grace_time"
+        )
     if schedule.catchup_limit < 0:
-        raise ScheduleError("catchup_limit is negative; write 0 or more", field="catchup_limit")
+        raise ScheduleError(say("catchup_limit is negative; write 0 or more"), field="catchup_limit")
     for rule in schedule.rules:
         _check_rule(rule, schedule, zone)
     if schedule.start_at and schedule.end_at:
         before = schedule.start_at - _TICK
         if next_fire(schedule, before, anchor=schedule.start_at, zone=zone) is None:
-            raise ScheduleError("the schedule never fires between start_at and end_at", field="end_at")
+            raise ScheduleError(say("the schedule never fires between start_at and end_at"), field="end_at")
 
 
 def zone_of(schedule: Schedule, default: ZoneInfo) -> ZoneInfo:
@@ -140,7 +148,10 @@ def zone_of(schedule: Schedule, default: ZoneInfo) -> ZoneInfo:
         return ZoneInfo(schedule.timezone)
     except (LookupError, ValueError, OSError) as exc:
         raise ScheduleError(
-            f"timezone '{schedule.timezone}' is not in the tz database; write a name such as Asia/Shanghai",
+            say(
+                "timezone '{timezone}' is not in the tz database; write a name such as Asia/Shanghai",
+                timezone=schedule.timezone,
+            ),
             field="timezone",
         ) from exc
 
@@ -210,29 +221,42 @@ def _interval_fire(base: datetime, interval: timedelta, number: int) -> datetime
 def _check_rule(rule: Rule, schedule: Schedule, zone: ZoneInfo) -> None:
     if sum(part is not None for part in (rule.cron, rule.interval, rule.run_at)) != 1:
         raise ScheduleError(
-            "a rule has exactly one of cron, interval and run_at; write several under schedules"
+            say("a rule has exactly one of cron, interval and run_at; write several under schedules")
         )
     if rule.interval is not None and rule.interval <= timedelta():
-        raise ScheduleError(f"interval {rule.interval.total_seconds():g} s is not positive", field="interval")
+        raise ScheduleError(
+            say("interval {seconds:g} s is not positive", seconds=rule.interval.total_seconds()),
+            field="interval",
+        )
     if rule.interval is not None and rule.interval < _SHORTEST_INTERVAL:
         seconds = rule.interval.total_seconds()
         raise ScheduleError(
-            f"interval {seconds:g} s is under 1 s, the shortest; loop in the task", field="interval"
+            say("interval {seconds:g} s is under 1 s, the shortest; loop in the task", seconds=seconds),
+            field="interval",
         )
     if rule.cron is not None and next_after(parse_cron(rule.cron), _RULES_OF_TODAY, zone) is None:
         raise ScheduleError(
-            f"cron '{rule.cron}' never fires in {zone.key}: it only names skipped hours", field="cron"
+            say(
+                "cron '{text}' never fires in {zone}: it only names skipped hours",
+                text=rule.cron,
+                zone=zone.key,
+            ),
+            field="cron",
         )
     _check_instant("run_at", rule.run_at)
     if rule.run_at and schedule.start_at and rule.run_at < schedule.start_at:
-        raise ScheduleError(f"run_at {rule.run_at} is before start_at and never fires", field="run_at")
+        raise ScheduleError(
+            say("run_at {run_at} is before start_at and never fires", run_at=str(rule.run_at)), field="run_at"
+        )
     if rule.run_at and schedule.end_at and rule.run_at > schedule.end_at:
-        raise ScheduleError(f"run_at {rule.run_at} is after end_at and never fires", field="run_at")
+        raise ScheduleError(
+            say("run_at {run_at} is after end_at and never fires", run_at=str(rule.run_at)), field="run_at"
+        )
 
 
 def _check_instant(name: str, instant: datetime | None) -> None:
     if instant is not None and instant.tzinfo is None:
-        raise ScheduleError(f"{name} {instant} has no zone", field=name)
+        raise ScheduleError(say("{name} {instant} has no zone", name=name, instant=str(instant)), field=name)
 
 
 def _utc(instant: datetime) -> datetime:

@@ -22,6 +22,7 @@ from zquant_flow.definitions.forms import UNBOUNDED, ActionForm, BackoffForm
 from zquant_flow.definitions.messages import explain_config
 from zquant_flow.errors import DefinitionError
 from zquant_flow.runner.words import find_operator, split_command
+from zquant_flow.wording import joined, say
 
 Executors = Mapping[str, type[BaseModel] | None]
 OF_A_COMMAND = ("command", "python", "timeout_seconds", "shell", "env", "working_dir", "task_action")
@@ -56,7 +57,7 @@ def build_action(
         env={**((outer and outer.env) or {}), **(form.env or {})},
         working_dir=_first(form.working_dir, outer and outer.working_dir, None),
         timeout=_timeout(_first(form.timeout, outer and outer.timeout, DEFAULT_TIMEOUT)),
-        retry=_retry(form, outer),
+        retry=build_retry(form, outer),
         isolation=_first(form.isolation, outer and outer.isolation, Isolation.PROCESS),
         priority=_first(form.priority, outer and outer.priority, 0),
     )
@@ -70,7 +71,8 @@ def _timeout(bound: timedelta | str) -> timedelta | None:
     return None if bound == UNBOUNDED else bound  # type: ignore[return-value]
 
 
-def _retry(form: ActionForm, outer: ActionForm | None) -> RetryPolicy:
+def build_retry(form: ActionForm, outer: ActionForm | None) -> RetryPolicy:
+    """What a form says of retries; where it says nothing, what the one around it says."""
     backoff: BackoffForm | None = _first(form.retry_backoff, outer and outer.retry_backoff)
     return RetryPolicy(
         max_retries=_first(form.max_retries, outer and outer.max_retries, 0),
@@ -83,16 +85,26 @@ def _executor_of(form: ActionForm, base: Path, errors: list[FieldError]) -> str 
     said = [word for word in ("command", "python") if getattr(form, word) is not None]
     if len(said) == 2:
         errors.append(
-            FieldError((*base, "python"), "command and python: a task runs one of them", "conflict")
+            FieldError((*base, "python"), say("command and python: a task runs one of them"), "conflict")
         )
         return None
     executor = form.executor
     if said and executor not in (None, said[0]):
-        message = f"{said[0]!r} is what the executor {said[0]!r} runs, and this names {executor!r}: keep one of them"
+        message = say(
+            "{word!r} is what the executor {word!r} runs, and this names {executor!r}: keep one of them",
+            word=said[0],
+            executor=executor,
+        )
         errors.append(FieldError((*base, said[0]), message, "conflict"))
         return None
     if executor in ("command", "python") and not said:
-        errors.append(FieldError((*base, "executor"), f"{executor} is missing: say what to run", "missing"))
+        errors.append(
+            FieldError(
+                (*base, "executor"),
+                say("{executor} is missing: say what to run", executor=executor),
+                "missing",
+            )
+        )
         return None
     return said[0] if said else executor
 
@@ -112,7 +124,9 @@ def _config_of(
         assert form.command is not None
         return _command(form.command, _first(form.shell, outer and outer.shell), base, errors)
     if form.shell is not None:
-        errors.append(FieldError((*base, "shell"), "shell is for commands only: leave it out", "conflict"))
+        errors.append(
+            FieldError((*base, "shell"), say("shell is for commands only: leave it out"), "conflict")
+        )
     if executor == "python":
         assert form.python is not None
         module, _, function = form.python.partition(":")
@@ -124,7 +138,7 @@ def _refuse_config(form: ActionForm, base: Path, what: str, errors: list[FieldEr
     """Without an executor of a plugin, what is left in `config` is a misspelt key of ours."""
     for key in form.config or ():
         hint = did_you_mean(key, OF_A_COMMAND)
-        message = f"unknown key {key[:100]!r} for a {what}{hint}"
+        message = say("unknown key {key!r} for a {what}{hint}", key=key[:100], what=what, hint=hint)
         errors.append(FieldError((*base, "config", key), message, "unknown_key"))
 
 
@@ -150,9 +164,11 @@ def _command(
 def _unsafe_template(command: str, operator: str) -> str:
     found = _PARAM.search(command)
     name = f"ZQF_PARAM_{re.sub(r'[^0-9A-Za-z]', '_', found[1]).upper()}" if found else "ZQF_PARAM_NAME"
-    return (
-        f'{operator!r} makes this a shell command, and a template in one could run anything: use "${name}" '
-        "in place of {{ }}"
+    return say(
+        "{operator!r} makes this a shell command, and a template in one could run anything: "
+        'use "${name}" in place of {{{{ }}}}',
+        operator=operator,
+        name=name,
     )
 
 
@@ -160,9 +176,15 @@ def _plugin_config(
     executor: str, config: dict[str, Any], base: Path, executors: Executors, errors: list[FieldError]
 ) -> dict[str, Any] | None:
     if executor not in executors:
-        hint = did_you_mean(executor, executors) or f": known are {', '.join(sorted(executors)) or 'none'}"
+        hint = did_you_mean(executor, executors) or say(
+            ": known are {known}", known=joined(", ", sorted(executors)) or say("none")
+        )
         errors.append(
-            FieldError((*base, "executor"), f"unknown executor {executor[:100]!r}{hint}", "unknown_executor")
+            FieldError(
+                (*base, "executor"),
+                say("unknown executor {executor!r}{hint}", executor=executor[:100], hint=hint),
+                "unknown_executor",
+            )
         )
         return None
     model = executors[executor]
@@ -174,7 +196,11 @@ def _plugin_config(
             return None
         except Exception as exc:
             # A plugin's validator: a fault of the plugin is an error of this task, never of the loader.
-            message = f"the executor {executor!r} can't check this: {type(exc).__name__}: {exc}"
+            message = say(
+                "the executor {executor!r} can't check this: {error}",
+                executor=executor,
+                error=f"{type(exc).__name__}: {exc}",
+            )
             errors.append(FieldError((*base, "config"), message))
             return None
     return config

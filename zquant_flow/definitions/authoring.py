@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from zquant_flow.definitions.authoring_body import AuthoringError, Body, NodeRef, ParamRef, Raw
+from zquant_flow.wording import say, spoken
 
 __all__ = ["AuthoringError", "NodeRef", "TaskFunction", "WorkflowFunction", "task", "workflow"]
 
@@ -133,7 +134,9 @@ def _decorated(kind: Any, function: Any, keys: Raw) -> Any:
 
 def _checked(kind: Any, function: Any, keys: Raw) -> Any:
     if isinstance(function, (TaskFunction, WorkflowFunction)) or not hasattr(function, "__code__"):
-        raise AuthoringError(f"@task and @workflow stand on a function, not on {function!r:.80}")
+        raise AuthoringError(
+            say("@task and @workflow stand on a function, not on {value:.80}", value=repr(function))
+        )
     return kind(function, keys)
 
 
@@ -172,7 +175,10 @@ def raw_definitions(module: str) -> list[tuple[TaskFunction[..., Any] | Workflow
 def entry_of(function: Callable[..., Any]) -> str:
     """`module:function`, where a worker finds it; raises AuthoringError for one that is hidden in another."""
     if "<" in function.__qualname__ or "." in function.__qualname__:
-        message = f"{function.__qualname__} is inside another function or class: a task stands at the top of its file"
+        message = say(
+            "{function} is inside another function or class: a task stands at the top of its file",
+            function=function.__qualname__,
+        )
         raise AuthoringError(message, function.__code__.co_firstlineno)
     return f"{function.__module__}:{function.__name__}"
 
@@ -206,7 +212,11 @@ def _placeholders(function: Callable[..., Any]) -> tuple[list[ParamRef], dict[st
     kwargs: dict[str, ParamRef] = {}
     for item in inspect.signature(function).parameters.values():
         if item.kind in (item.VAR_POSITIONAL, item.VAR_KEYWORD):
-            message = f"a workflow names its parameters: no *{item.name} in {function.__name__}()"
+            message = say(
+                "a workflow names its parameters: no *{name} in {function}()",
+                name=item.name,
+                function=function.__name__,
+            )
             raise AuthoringError(message, function.__code__.co_firstlineno)
         if item.kind is item.KEYWORD_ONLY:
             kwargs[item.name] = ParamRef(item.name)
@@ -222,7 +232,9 @@ def _bound(function: Callable[..., Any], args: Sequence[Any], kwargs: Raw) -> Ra
     try:
         bound = inspect.signature(function).bind(*args, **kwargs)
     except TypeError as exc:
-        raise AuthoringError(f"{function.__name__}(): {exc}") from None
+        raise AuthoringError(
+            say("{function}(): {error}", function=function.__name__, error=spoken(exc))
+        ) from None
     out: Raw = {}
     for name, value in bound.arguments.items():
         kind = bound.signature.parameters[name].kind
@@ -230,7 +242,11 @@ def _bound(function: Callable[..., Any], args: Sequence[Any], kwargs: Raw) -> Ra
             out.update(value)
         elif kind is inspect.Parameter.VAR_POSITIONAL or kind is inspect.Parameter.POSITIONAL_ONLY:
             raise AuthoringError(
-                f"{function.__name__}(): a task takes its params by name, not as *{name} or before `/`"
+                say(
+                    "{function}(): a task takes its params by name, not as *{name} or before `/`",
+                    function=function.__name__,
+                    name=name,
+                )
             )
         else:
             out[name] = value

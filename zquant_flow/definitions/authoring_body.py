@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from zquant_flow.wording import say
+
 Raw = dict[str, Any]
 
 
@@ -24,28 +26,37 @@ class _Unready:
 
     def _refuse(self, doing: str, instead: str) -> NoReturn:
         raise AuthoringError(
-            f"{self!r} has no value yet: a workflow body only builds the graph, so no {doing} here; {instead}"
+            say(
+                "{value} has no value yet: a workflow body only builds the graph, so no {doing} here; {instead}",
+                value=repr(self),
+                doing=doing,
+                instead=instead,
+            )
         )
 
     def __bool__(self) -> bool:
-        self._refuse("`if`, `and` or `not` of it", "use `when` on the node, or decide inside a task")
+        self._refuse(
+            say("`if`, `and` or `not` of it"), say("use `when` on the node, or decide inside a task")
+        )
 
     def __iter__(self) -> Iterator[Any]:
-        self._refuse("`for` over it", "use `for_each` on the node, or loop inside a task")
+        self._refuse(say("`for` over it"), say("use `for_each` on the node, or loop inside a task"))
 
     def __len__(self) -> int:
-        self._refuse("len()", "use `for_each` on the node, or measure inside a task")
+        self._refuse("len()", say("use `for_each` on the node, or measure inside a task"))
 
     def __format__(self, spec: str) -> str:
-        self._refuse("formatting into text", "pass it as an argument, and make the text inside a task")
+        self._refuse(
+            say("formatting into text"), say("pass it as an argument, and make the text inside a task")
+        )
 
     def __str__(self) -> str:
-        self._refuse("str()", "pass it as an argument, and make the text inside a task")
+        self._refuse("str()", say("pass it as an argument, and make the text inside a task"))
 
     def _compute(self, *_: Any) -> NoReturn:
         self._refuse(
-            "calculating or comparing",
-            "pass it as an argument to a task that does (see also `when`, `for_each`)",
+            say("calculating or comparing"),
+            say("pass it as an argument to a task that does (see also `when`, `for_each`)"),
         )
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _compute
@@ -64,7 +75,7 @@ class ResultRef(_Unready):
         return ResultRef(self._node, (*self._words, word))
 
     def __repr__(self) -> str:
-        return f"the result of node {self._node.name!r}"
+        return say("the result of node {name!r}", name=self._node.name)
 
 
 class ParamRef(_Unready):
@@ -77,7 +88,7 @@ class ParamRef(_Unready):
         return ParamRef(self._name, (*self._words, word))
 
     def __repr__(self) -> str:
-        return f"the workflow's param {self._name!r}"
+        return say("the workflow's param {name!r}", name=self._name)
 
 
 class NodeRef(_Unready):
@@ -98,7 +109,7 @@ class NodeRef(_Unready):
         for node in nodes:
             if not isinstance(node, NodeRef):
                 raise AuthoringError(
-                    f"after() takes what the calls of tasks return, not {type(node).__name__}"
+                    say("after() takes what the calls of tasks return, not {kind}", kind=type(node).__name__)
                 )
             self._after.append(node)
         return self
@@ -109,10 +120,16 @@ class NodeRef(_Unready):
         return self
 
     def __getitem__(self, word: Any) -> NoReturn:
-        raise AuthoringError(f"{self!r} is a node: take a part of its result with .result[{word!r}]")
+        raise AuthoringError(
+            say(
+                "{node} is a node: take a part of its result with .result[{word}]",
+                node=repr(self),
+                word=repr(word),
+            )
+        )
 
     def __repr__(self) -> str:
-        return f"node {self.name!r}"
+        return say("node {name!r}", name=self.name)
 
 
 class Body:
@@ -138,7 +155,13 @@ class Body:
         params = {name: self._value(value, waits_for) for name, value in node._arguments.items()}
         for other in waits_for:
             if other._body is not self:
-                raise AuthoringError(f"{node!r} uses {other!r}, which belongs to another workflow")
+                raise AuthoringError(
+                    say(
+                        "{node} uses {other}, which belongs to another workflow",
+                        node=repr(node),
+                        other=repr(other),
+                    )
+                )
         raw: Raw = {"name": node.name, **node._raw}
         if params:
             raw["params"] = params

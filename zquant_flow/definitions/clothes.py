@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from zquant_flow.definitions.faults import FieldError, Path
+from zquant_flow.wording import say
 
 _RENAMED = {"cron_expression": "cron", "interval_seconds": "interval"}
 _RENAMED_IN_CONFIG = {"timeout_seconds": "timeout", "task_action": "executor"}
@@ -119,7 +120,9 @@ def _move(
     here = dressed.path_of(source)
     if key in words:
         there = ".".join(map(str, dressed.path_of((*base, key))))
-        message = f"{source[-1]!r} and {there!r} say the same thing: keep one of them"
+        message = say(
+            "{first!r} and {second!r} say the same thing: keep one of them", first=source[-1], second=there
+        )
         dressed.errors.append(FieldError(here, message, "conflict"))
         return
     words[key] = value

@@ -23,6 +23,7 @@ from zquant_flow.definitions.registry import Entry
 from zquant_flow.definitions.schema import ParsedDefinition, parse_definition
 from zquant_flow.definitions.yaml_text import Document, YamlError, read_yaml
 from zquant_flow.errors import Conflict
+from zquant_flow.wording import say, spoken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +89,19 @@ def _documents(before: bytes, entry: Entry) -> list[Document]:
         documents = read_yaml(before)
     except YamlError as exc:
         where = f"{entry.source}:{exc.line}:{exc.column}"
-        raise Conflict(f"{where}: {exc.message}; mend the file first") from exc
+        raise Conflict(
+            say("{where}: {message}; mend the file first", where=where, message=exc.message)
+        ) from exc
     value = documents[entry.document].value if entry.document < len(documents) else None
     name = value.get("name", _stem(entry.source, documents)) if isinstance(value, dict) else None
     if not isinstance(name, str) or unicodedata.normalize("NFC", name) != entry.name:
-        raise Conflict(f"{entry.source} does not define {entry.name!r} any more; read the task again")
+        raise Conflict(
+            say(
+                "{source} does not define {name!r} any more; read the task again",
+                source=entry.source,
+                name=entry.name,
+            )
+        )
     return documents
 
 
@@ -128,9 +137,13 @@ def _read_back(
     try:
         documents = read_yaml(text.encode())
     except YamlError as exc:
-        raise DefinitionErrors([FieldError((), f"no file can say this: {exc.message}")]) from exc
+        raise DefinitionErrors(
+            [FieldError((), say("no file can say this: {message}", message=exc.message))]
+        ) from exc
     if [_text(document.value) for document in documents] != [_text(value) for value in values]:
-        raise DefinitionErrors([FieldError((), "no file can say this: it would be read as something else")])
+        raise DefinitionErrors(
+            [FieldError((), say("no file can say this: it would be read as something else"))]
+        )
     return tuple(
         LoadedDefinition(task=task, line=document.line, document=document.index)
         for document in documents
@@ -150,11 +163,17 @@ def _parsed(value: Any, source: str, documents: Sequence[Document], executors: E
 
 def _refuse_other_meaning(found: TaskDef, meant: TaskDef) -> None:
     if canonical(encode(found)) != canonical(encode(meant)):
-        raise DefinitionErrors([FieldError((), "no file can say this: it would mean something else")])
+        raise DefinitionErrors([FieldError((), say("no file can say this: it would mean something else"))])
 
 
 def _by_hand(entry: Entry, exc: ValueError) -> Conflict:
-    return Conflict(f"{entry.source} can't be changed here ({exc}); change it by hand")
+    return Conflict(
+        say(
+            "{source} can't be changed here ({error}); change it by hand",
+            source=entry.source,
+            error=spoken(exc),
+        )
+    )
 
 
 def _decoded(data: bytes) -> str:

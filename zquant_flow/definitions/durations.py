@@ -10,6 +10,8 @@ import re
 from datetime import timedelta
 from typing import Any
 
+from zquant_flow.wording import say
+
 LONGEST = timedelta(days=36_500)
 _WORDS = re.compile(
     r"(?:(\d+(?:\.\d+)?)\s*d)?\s*(?:(\d+(?:\.\d+)?)\s*h)?\s*(?:(\d+(?:\.\d+)?)\s*m)?\s*(?:(\d+(?:\.\d+)?)\s*s)?",
@@ -23,10 +25,16 @@ def parse_duration(value: Any) -> timedelta:
     """A duration of at least 0 and at most 100 years; raises ValueError with a message for the user."""
     seconds = _seconds(value)
     if seconds is None:
-        raise ValueError(f"{_shown(value)} is no duration: write seconds, or 30s, 5m, 2h, 1d, 1h30m")
+        raise ValueError(
+            say("{value} is no duration: write seconds, or 30s, 5m, 2h, 1d, 1h30m", value=_shown(value))
+        )
     if not 0 <= seconds <= LONGEST.total_seconds():
         raise ValueError(
-            f"{_shown(value)} is out of range: a duration is at least 0 and at most {LONGEST.days}d"
+            say(
+                "{value} is out of range: a duration is at least 0 and at most {days}d",
+                value=_shown(value),
+                days=LONGEST.days,
+            )
         )
     return timedelta(seconds=seconds)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from zquant_flow.errors import DefinitionError
+from zquant_flow.wording import joined, say
 
 Path = tuple[str | int, ...]
 
@@ -24,19 +25,24 @@ class FieldError:
         """The path as text: `tasks.1.dependencies.0`."""
         return ".".join(map(str, self.path))
 
+    @property
+    def described(self) -> str:
+        """The message behind its field, where it has one."""
+        if not self.path:
+            return self.message
+        return say("{field}: {message}", field=self.field, message=self.message)
+
 
 class DefinitionErrors(DefinitionError):
     """All faults of one definition at once."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
         self.errors = tuple(errors)
-        detail = "; ".join(
-            f"{error.field}: {error.message}" if error.path else error.message for error in errors
-        )
+        detail = joined("; ", [error.described for error in errors])
         super().__init__(detail, field=self.errors[0].field if self.errors else "")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """` (did you mean 'cron'?)`, or nothing when no known word is close."""
     close = difflib.get_close_matches(word[:200], list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    return say(" (did you mean {word!r}?)", word=close[0]) if close else ""

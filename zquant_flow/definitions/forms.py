@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 from zquant_flow.core.model import Catchup, Isolation, OnFailure, Overlap, TaskType, TriggerRule, WorkflowType
 from zquant_flow.definitions.durations import parse_duration
 from zquant_flow.definitions.faults import did_you_mean
+from zquant_flow.wording import say
 
 PLANNED = (
     "calendar",
@@ -46,14 +47,14 @@ _DURATION_SCHEMA = {
 def check_name(value: Any) -> str:
     """A name in NFC: 1-100 characters, none of them a control character (SEMANTICS §2.1)."""
     if not isinstance(value, str):
-        raise ValueError(f"a name is text: write '{value}' in quotes")
+        raise ValueError(say("a name is text: write '{value}' in quotes", value=str(value)))
     name = value if value.isascii() else unicodedata.normalize("NFC", value)
     if not 1 <= len(name) <= 100:
-        raise ValueError(f"a name has 1 to 100 characters, this one {len(name)}")
+        raise ValueError(say("a name has 1 to 100 characters, this one {count}", count=len(name)))
     if not name.isprintable():
         bad = next((char for char in name if unicodedata.category(char) in ("Cc", "Cs")), None)
         if bad is not None:
-            raise ValueError(f"a name can't hold control characters, such as {bad!a}")
+            raise ValueError(say("a name can't hold control characters, such as {bad!a}", bad=bad))
     return name
 
 
@@ -65,13 +66,17 @@ def zone_of(name: str) -> zoneinfo.ZoneInfo:
     except (OSError, ValueError, zoneinfo.ZoneInfoNotFoundError):
         hint = did_you_mean(name, zoneinfo.available_timezones())
         raise ValueError(
-            f"unknown time zone {name[:100]!r}{hint}: write one such as Asia/Shanghai or UTC"
+            say(
+                "unknown time zone {name!r}{hint}: write one such as Asia/Shanghai or UTC",
+                name=name[:100],
+                hint=hint,
+            )
         ) from None
 
 
 def _timezone(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError("a time zone is a name such as Asia/Shanghai or UTC")
+        raise ValueError(say("a time zone is a name such as Asia/Shanghai or UTC"))
     zone_of(value)
     return value
 
@@ -79,14 +84,14 @@ def _timezone(value: Any) -> str:
 def _positive(value: Any) -> timedelta:
     duration = parse_duration(value)
     if not duration:
-        raise ValueError("must be longer than 0")
+        raise ValueError(say("must be longer than 0"))
     return duration
 
 
 def _interval(value: Any) -> timedelta:
     duration = parse_duration(value)
     if duration < timedelta(seconds=1):
-        raise ValueError("an interval is at least 1 second")
+        raise ValueError(say("an interval is at least 1 second"))
     return duration
 
 
@@ -101,7 +106,12 @@ def _instant(value: Any) -> datetime:
             return datetime.fromisoformat(value.strip())
         except ValueError:
             pass
-    raise ValueError(f"{value!r:.60} is no instant: write 2026-01-31 18:30, or 2026-01-31T18:30:00+08:00")
+    raise ValueError(
+        say(
+            "{value:.60} is no instant: write 2026-01-31 18:30, or 2026-01-31T18:30:00+08:00",
+            value=repr(value),
+        )
+    )
 
 
 def _command(value: Any) -> str | list[str]:
@@ -115,13 +125,13 @@ def _command(value: Any) -> str | list[str]:
         words = [_scalar_text(word) for word in value]
         if words[0]:
             return words
-    raise ValueError("a command is text, or a list of words of which the first is the program")
+    raise ValueError(say("a command is text, or a list of words of which the first is the program"))
 
 
 def _shell(value: Any) -> str | bool:
     if value is False or (isinstance(value, str) and value.startswith("/")):
         return bool(value) and value
-    raise ValueError("shell is the full path of a shell such as /bin/bash, or false")
+    raise ValueError(say("shell is the full path of a shell such as /bin/bash, or false"))
 
 
 def _python(value: Any) -> str:
@@ -130,17 +140,19 @@ def _python(value: Any) -> str:
     dotted = all(word.isidentifier() for word in module.split("."))
     if function.isidentifier() and (dotted or (module and not set("./\\\0") & set(module))):
         return text
-    raise ValueError("python is module:function, a function in a file beside this one, such as reports:daily")
+    raise ValueError(
+        say("python is module:function, a function in a file beside this one, such as reports:daily")
+    )
 
 
 def _environment(value: Any) -> dict[str, str]:
     if not isinstance(value, Mapping):
-        raise ValueError("env is a mapping of names to values")
+        raise ValueError(say("env is a mapping of names to values"))
     for name, item in value.items():
         if not isinstance(name, str) or not name or "=" in name or "\0" in name:
-            raise ValueError(f"{name!r:.60} can't be the name of an environment variable")
+            raise ValueError(say("{name:.60} can't be the name of an environment variable", name=repr(name)))
         if not isinstance(item, (str, int, float)):
-            raise ValueError(f"the value of {name} must be text")
+            raise ValueError(say("the value of {name} must be text", name=name))
     return {name: _scalar_text(item) for name, item in value.items()}
 
 
@@ -150,13 +162,13 @@ def _scalar_text(value: str | float) -> str:
 
 def _working_dir(value: Any) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError("working_dir is the path of a folder")
+        raise ValueError(say("working_dir is the path of a folder"))
     return value
 
 
 def _dependency(value: Any) -> str | int:
     if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise ValueError("a dependency is the name of a node, or a node's task_id")
+        raise ValueError(say("a dependency is the name of a node, or a node's task_id"))
     return value if isinstance(value, int) else check_name(value)
 
 

@@ -14,6 +14,7 @@ from pathlib import PurePath
 from typing import Any
 
 from zquant_flow.definitions.faults import FieldError, Path
+from zquant_flow.wording import say
 
 MAX_DEPTH = 50
 _DROPPED = object()
@@ -38,7 +39,7 @@ def to_plain(value: Any, errors: list[FieldError], path: Path = ()) -> Any:
 
 def _plain(value: Any, errors: list[FieldError], path: Path) -> Any:
     if len(path) > MAX_DEPTH:
-        return _drop(errors, path[:5], f"more than {MAX_DEPTH} levels deep")
+        return _drop(errors, path[:5], say("more than {count} levels deep", count=MAX_DEPTH))
     if isinstance(value, Enum):
         value = value.value
     if value is None or isinstance(value, bool):
@@ -56,7 +57,9 @@ def _plain(value: Any, errors: list[FieldError], path: Path) -> Any:
         if isinstance(value, kind):
             return convert(value)
     return _drop(
-        errors, path, f"{type(value).__name__} is no JSON value: use text, numbers, lists or mappings"
+        errors,
+        path,
+        say("{kind} is no JSON value: use text, numbers, lists or mappings", kind=type(value).__name__),
     )
 
 
@@ -71,19 +74,23 @@ _CONVERSIONS: tuple[tuple[type, Callable[[Any], Any]], ...] = (
 
 def _text(value: str, errors: list[FieldError], path: Path) -> Any:
     if "\0" in value:
-        return _drop(errors, path, "text can't hold the character NUL")
+        return _drop(errors, path, say("text can't hold the character NUL"))
     try:
         value.encode()
     except UnicodeEncodeError as exc:
-        return _drop(errors, path, f"text can't hold {value[exc.start]!a}, half of a UTF-16 pair")
+        return _drop(
+            errors, path, say("text can't hold {value!a}, half of a UTF-16 pair", value=value[exc.start])
+        )
     return value
 
 
 def _number(value: float, errors: list[FieldError], path: Path) -> Any:
     if isinstance(value, float) and value - value != 0:
-        return _drop(errors, path, f"{value} is no JSON number: leave it out, or write it as text")
+        return _drop(
+            errors, path, say("{value} is no JSON number: leave it out, or write it as text", value=value)
+        )
     if isinstance(value, int) and value.bit_length() > 14_000:
-        return _drop(errors, path, "a number of more than 4,000 digits: write it as text")
+        return _drop(errors, path, say("a number of more than 4,000 digits: write it as text"))
     return value
 
 
@@ -91,7 +98,11 @@ def _mapping(value: Mapping[Any, Any], errors: list[FieldError], path: Path) -> 
     out = {}
     for key, item in value.items():
         if not isinstance(key, str):
-            _drop(errors, (*path, str(key)), f"the key {key!r} must be text: write {str(key)!r}")
+            _drop(
+                errors,
+                (*path, str(key)),
+                say("the key {key} must be text: write {text!r}", key=repr(key), text=str(key)),
+            )
             continue
         if _text(key, errors, (*path, "?")) is _DROPPED:
             continue

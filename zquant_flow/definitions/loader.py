@@ -21,7 +21,9 @@ from typing import Any
 
 from zquant_flow.clock import SystemClock
 from zquant_flow.core.model import TaskDef, decode
+from zquant_flow.definitions.crossing import received
 from zquant_flow.errors import Unavailable
+from zquant_flow.wording import say
 
 _monotonic = SystemClock().monotonic
 _START_SECONDS = 30.0
@@ -133,7 +135,7 @@ class Loader:
             except TimeoutError:
                 answer, failure = None, "load_timeout"
             if self._stopped:
-                raise Unavailable("the loader has been stopped")
+                raise Unavailable(say("the loader has been stopped"))
             left.popleft()
             if answer is None:
                 self._drop()
@@ -144,12 +146,12 @@ class Loader:
     def _ready(self) -> _Process:
         for _ in range(_MAX_FAILED_STARTS):
             if self._stopped:
-                raise Unavailable("the loader has been stopped")
+                raise Unavailable(say("the loader has been stopped"))
             process = self._current()
             if process.is_ready():
                 return process
             self._drop()
-        raise Unavailable("the loader process does not start; its messages are on standard error")
+        raise Unavailable(say("the loader process does not start; its messages are on standard error"))
 
     def _current(self) -> _Process:
         with self._life:
@@ -263,7 +265,7 @@ def _loaded(answer: dict[str, Any]) -> LoadedFile:
         ),
         errors=tuple(
             LoadError(line=line, column=column, field=field, code=code, message=message)
-            for line, column, field, code, message in get("errors", ())
+            for line, column, field, code, message in map(received, get("errors", ()))
         ),
         dependencies=get("dependencies", {}),
         bundle=Bundle(digest=bundle["digest"], files=bundle["files"]) if bundle else None,
@@ -272,9 +274,9 @@ def _loaded(answer: dict[str, Any]) -> LoadedFile:
 
 def _broken(root: Path, path: str, code: str, seconds: float) -> LoadedFile:
     """A file that took the loader process with it; its digest is taken here, so that it is not tried again unchanged."""
-    message = "reading this file crashed the loader process"
+    message = say("reading this file crashed the loader process")
     if code == "load_timeout":
-        message = f"reading this file took longer than {seconds:g} s"
+        message = say("reading this file took longer than {seconds:g} s", seconds=seconds)
     error = LoadError(line=1, column=1, field="", code=code, message=message)
     try:
         state = os.stat(root / path)

@@ -27,11 +27,13 @@ from zoneinfo import ZoneInfo
 
 from zquant_flow.core.model import Action, TaskDef, encode
 from zquant_flow.definitions.actions import Executors
+from zquant_flow.definitions.crossing import Error, received, sent
 from zquant_flow.definitions.faults import DefinitionErrors, FieldError
 from zquant_flow.definitions.forked import Ending, run_forked
-from zquant_flow.definitions.python_files import Error, mentions_us, read_functions, read_task_file
+from zquant_flow.definitions.python_files import mentions_us, read_functions, read_task_file
 from zquant_flow.definitions.schema import parse_definition
 from zquant_flow.definitions.yaml_text import MAX_BYTES, Document, YamlError, read_yaml
+from zquant_flow.wording import say
 
 MEMORY_ABOVE_START_BYTES = 1 << 30
 MEMORY_OF_PYTHON_BYTES = 4 << 30
@@ -61,12 +63,21 @@ class FileReader:
             if data is not None:
                 self._content(path, data, answer)
         except MemoryError:
-            _fail(answer, (1, 1, "", "too_large", "reading this file needs too much memory: split it"))
+            _fail(answer, (1, 1, "", "too_large", say("reading this file needs too much memory: split it")))
         except RecursionError:
-            _fail(answer, (1, 1, "", "too_deep", "this file is nested too deeply"))
+            _fail(answer, (1, 1, "", "too_deep", say("this file is nested too deeply")))
         except Exception as exc:
             traceback.print_exc()
-            _fail(answer, (1, 1, "", "internal_error", f"the loader failed: {type(exc).__name__}: {exc}"))
+            _fail(
+                answer,
+                (
+                    1,
+                    1,
+                    "",
+                    "internal_error",
+                    say("the loader failed: {error}", error=f"{type(exc).__name__}: {exc}"),
+                ),
+            )
         return answer
 
     @property
@@ -82,14 +93,18 @@ class FileReader:
         except OSError as exc:
             code = "file_missing" if isinstance(exc, FileNotFoundError) else "unreadable"
             answer["kind"] = "skipped"
-            _fail(answer, (1, 1, "", code, f"can't be read: {exc.strerror}"))
+            _fail(answer, (1, 1, "", code, say("can't be read: {reason}", reason=exc.strerror)))
             return None
         try:
             state = os.fstat(descriptor)
             answer["size"], answer["mtime_ns"] = state.st_size, state.st_mtime_ns
             if not stat.S_ISREG(state.st_mode) or state.st_size > MAX_BYTES:
                 answer["kind"] = "skipped"
-                message = "not a regular file" if state.st_size <= MAX_BYTES else f"over {MAX_BYTES:,} bytes"
+                message = (
+                    say("not a regular file")
+                    if state.st_size <= MAX_BYTES
+                    else say("over {count:,} bytes", count=MAX_BYTES)
+                )
                 _fail(answer, (1, 1, "", "skipped", message))
                 return None
             data = _all_bytes(descriptor, state.st_size)
@@ -111,7 +126,7 @@ class FileReader:
     def _yaml(self, path: str, data: bytes, answer: dict[str, Any]) -> None:
         if not data.strip():
             # Perhaps its writer has only begun: an empty file must not archive what stood in it.
-            why = "the file is empty: write a task, or delete the file to archive what was in it"
+            why = say("the file is empty: write a task, or delete the file to archive what was in it")
             return _fail(answer, (1, 1, "", "empty_file", why))
         try:
             documents = read_yaml(data)
@@ -147,7 +162,10 @@ class FileReader:
     ) -> tuple[TaskDef, tuple[str, ...]] | None:
         value = document.value
         if not isinstance(value, dict):
-            message = f"a task is a mapping of keys to values, such as `name: daily`, not {_kind_of(value)}"
+            message = say(
+                "a task is a mapping of keys to values, such as `name: daily`, not {what}",
+                what=_kind_of(value),
+            )
             errors.append((*document.locate(()), "", "invalid_value", message))
             return None
         try:
@@ -175,12 +193,13 @@ class FileReader:
         ending = self._forked(lambda: read_functions(self._root, path, wanted).to_json())
         if ending.result is None:
             document, where, module, _ = entries[0]
-            message = f"{module}.py can't be imported: {self._explain(ending, path)[1]}"
-            errors.append((*document.locate((*where, "python")), "python", "python_failed", message))
+            why = self._explain(ending, path)[1]
+            failed = say("{name}.py can't be imported: {message}", name=module, message=why)
+            errors.append((*document.locate((*where, "python")), "python", "python_failed", failed))
             return
         result = json.loads(ending.result)
         answer["dependencies"], answer["bundle"] = result["dependencies"], result["bundle"]
-        for _, position, _, code, message in result["errors"]:
+        for _, position, _, code, message in map(received, result["errors"]):
             document, where, _, _ = entries[position]
             errors.append(
                 (*document.locate((*where, "python")), ".".join(map(str, (*where, "python"))), code, message)
@@ -195,7 +214,7 @@ class FileReader:
             return _fail(answer, (line, 1, "", code, message))
         answer.update(json.loads(ending.result))
         if answer["errors"]:
-            _fail(answer, *answer["errors"])
+            _fail(answer, *map(received, answer["errors"]))
         return None
 
     def _forked(self, work: Any) -> Ending:
@@ -217,18 +236,30 @@ class FileReader:
         own = [frame for frame in frames if frame[0].startswith(prefix)]
         line = next((number for file, number in own if file == prefix + path), 1)
         where = (
-            f" at {own[0][0].removeprefix(prefix)}:{own[0][1]}"
+            say(" at {path}:{line}", path=own[0][0].removeprefix(prefix), line=own[0][1])
             if own and own[0] != (prefix + path, line)
             else ""
         )
         if ending.timed_out:
-            message = f"the import did not end within {self._python_timeout:g} s{where}: a task file only defines tasks"
+            message = say(
+                "the import did not end within {seconds:g} s{where}: a task file only defines tasks",
+                seconds=self._python_timeout,
+                where=where,
+            )
         elif ending.signal is not None:
-            message = f"the import crashed with {signal.Signals(ending.signal).name}{where}"
+            message = say(
+                "the import crashed with {name}{where}", name=signal.Signals(ending.signal).name, where=where
+            )
         else:
-            message = f"the import ended its process with exit code {ending.exit_code}{where}"
+            message = say(
+                "the import ended its process with exit code {exit_code}{where}",
+                exit_code=ending.exit_code,
+                where=where,
+            )
         last = ending.output.strip().rsplit("\n", 1)[-1].strip()
-        return line, f"{message}; its last output: {last[:200]!r}" if last else message
+        if last:
+            message = say("{message}; its last output: {text!r}", message=message, text=last[:200])
+        return line, message
 
 
 def main(arguments: list[str]) -> None:
@@ -265,7 +296,7 @@ def _open(root: Path, path: str) -> int:
             raise
     real = os.path.realpath(full)
     if not real.startswith(str(root) + os.sep):
-        raise PermissionError(errno.EACCES, "this link leads out of the tasks folder")
+        raise PermissionError(errno.EACCES, say("this link leads out of the tasks folder"))
     return os.open(real, flags)
 
 
@@ -281,7 +312,8 @@ def _all_bytes(descriptor: int, size: int) -> bytes:
 
 def _fail(answer: dict[str, Any], *errors: Error) -> None:
     """The file is the unit: with an error it defines nothing (SEMANTICS §1.2)."""
-    answer["errors"] = sorted(errors, key=lambda error: error[:2])[:MAX_ERRORS_PER_FILE]
+    first = sorted(errors, key=lambda error: error[:2])[:MAX_ERRORS_PER_FILE]
+    answer["errors"] = [sent(error) for error in first]
     answer["definitions"], answer["bundle"] = [], None
 
 
@@ -292,7 +324,11 @@ def _placed(error: FieldError, document: Document) -> Error:
 
 def _refuse_double(name: str, document: Document, names: dict[str, int], errors: list[Error]) -> None:
     if name in names:
-        message = f"two documents of this file are named {name!r}, this and the one at line {names[name]}: rename one"
+        message = say(
+            "two documents of this file are named {name!r}, this and the one at line {line}: rename one",
+            name=name,
+            line=names[name],
+        )
         errors.append((*document.locate(("name",)), "name", "duplicate_name", message))
     names.setdefault(name, document.line)
 
@@ -315,8 +351,8 @@ def _python_actions(task: TaskDef) -> Iterator[tuple[tuple[str | int, ...], Acti
 
 def _kind_of(value: Any) -> str:
     if isinstance(value, list):
-        return "a list: put each task in a document of its own, between ---"
-    return "text" if isinstance(value, str) else "a single value"
+        return say("a list: put each task in a document of its own, between ---")
+    return say("text") if isinstance(value, str) else say("a single value")
 
 
 def _load_executors() -> Executors:

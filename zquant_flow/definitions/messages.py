@@ -6,21 +6,13 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from zquant_flow.complaints import complaint
 from zquant_flow.definitions.clothes import Dressed
 from zquant_flow.definitions.faults import FieldError, Path, did_you_mean
 from zquant_flow.definitions.forms import PLANNED, BackoffForm, NodeForm, RuleForm, TaskForm
+from zquant_flow.wording import joined, say
 
 MAX_FAULTS = 100
-_WANTED = {
-    "string": "text: write it in quotes",
-    "string_sub": "text",
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "list": "a list",
-    "dict": "a mapping of names to values",
-    "model": "a mapping of keys to values",
-}
 
 
 def explain(exc: ValidationError, dressed: Dressed) -> list[FieldError]:
@@ -38,7 +30,7 @@ def explain_config(exc: ValidationError, model: type[BaseModel], base: Path) -> 
             out.append(_unknown(path, list(model.model_fields)))
         else:
             out.append(
-                FieldError(path, _message(kind, path, error.get("ctx", {}), error["msg"]), _code(kind))
+                FieldError(path, complaint(kind, path, error.get("ctx", {}), error["msg"]), _code(kind))
             )
     return out
 
@@ -62,45 +54,21 @@ def _fault(error: dict[str, Any], dressed: Dressed) -> FieldError:
     kind = error["type"]
     if kind == "extra_forbidden":
         if path[-1] in PLANNED:
-            message = f"{path[-1]!r} is not available in this version: leave it out"
+            message = say("{word!r} is not available in this version: leave it out", word=path[-1])
             return FieldError(dressed.path_of(path), message, "not_available")
         return _unknown(dressed.path_of(path), known_words(path))
     return FieldError(
-        dressed.path_of(path), _message(kind, path, error.get("ctx", {}), error["msg"]), _code(kind)
+        dressed.path_of(path), complaint(kind, path, error.get("ctx", {}), error["msg"]), _code(kind)
     )
 
 
 def _unknown(path: Path, known: list[str]) -> FieldError:
     word = str(path[-1])
-    hint = did_you_mean(word, known) or f": known here are {', '.join(known)}"
-    return FieldError(path, f"unknown key {word[:100]!r}{hint}", "unknown_key")
+    hint = did_you_mean(word, known) or say(": known here are {known}", known=joined(", ", known))
+    return FieldError(path, say("unknown key {word!r}{hint}", word=word[:100], hint=hint), "unknown_key")
 
 
 def _code(kind: str) -> str:
     if kind == "missing":
         return "missing"
     return "wrong_type" if kind.endswith(("_type", "_parsing")) else "invalid_value"
-
-
-def _message(kind: str, path: Path, ctx: dict[str, Any], fallback: str) -> str:
-    if kind == "value_error":
-        return str(ctx.get("error", fallback))
-    subject = next((repr(word) for word in reversed(path) if isinstance(word, str)), "this")
-    return f"{subject} {_predicate(kind, ctx, fallback)}"
-
-
-def _predicate(kind: str, ctx: dict[str, Any], fallback: str) -> str:
-    if kind == "missing":
-        return "is missing"
-    if kind == "enum":
-        return f"must be one of {ctx['expected'].replace(' or ', ', ')}"
-    if kind == "greater_than_equal":
-        return f"must be at least {ctx['ge']}"
-    if kind == "less_than_equal":
-        return f"must be at most {ctx['le']}"
-    if kind in ("string_too_short", "too_short"):
-        return "must not be empty"
-    if kind in ("string_too_long", "too_long"):
-        return f"is too long: at most {ctx['max_length']}"
-    wanted = _WANTED.get(kind.removesuffix("_type").removesuffix("_parsing"))
-    return f"must be {wanted}" if wanted else f"is wrong: {fallback[:1].lower()}{fallback[1:]}"

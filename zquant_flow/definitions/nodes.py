@@ -12,6 +12,7 @@ from zquant_flow.definitions.actions import Executors, build_action
 from zquant_flow.definitions.faults import FieldError, Path, did_you_mean
 from zquant_flow.definitions.forms import UNBOUNDED, NodeForm, TaskForm
 from zquant_flow.errors import GraphError
+from zquant_flow.wording import joined, say
 
 TaskNames = Callable[[int], str | None]
 _OF_THE_TASK = (
@@ -86,8 +87,9 @@ class _Builder:
             before = len(self._errors)
             action = build_action(form, base, self._executors, self._folder, self._errors, self._form)
             if action is None and len(self._errors) == before:
-                message = (
-                    f"node {name!r} has nothing to run: give it command, python, task, or executor and config"
+                message = say(
+                    "node {name!r} has nothing to run: give it command, python, task, or executor and config",
+                    name=name,
                 )
                 self._fault(base, message, "nothing_to_run")
         return Node(
@@ -107,7 +109,7 @@ class _Builder:
     def _name_of(self, index: int, form: NodeForm) -> str:
         name = form.name or self._tasks[index]
         if name is None and form.task_id is None:
-            self._fault(("tasks", index, "name"), "a node needs a name, or a task to run", "missing")
+            self._fault(("tasks", index, "name"), say("a node needs a name, or a task to run"), "missing")
         return name or f"node {index + 1}"
 
     def _refuse_doubles(self) -> None:
@@ -116,7 +118,11 @@ class _Builder:
         first: dict[str, int] = {}
         for index, name in enumerate(self._names):
             if name in first:
-                message = f"two nodes are named {name!r}, this one and number {first[name] + 1}: give one another `name`"
+                message = say(
+                    "two nodes are named {name!r}, this one and number {first}: give one another `name`",
+                    name=name,
+                    first=first[name] + 1,
+                )
                 self._fault(("tasks", index, "name"), message, "duplicate_node")
             first.setdefault(name, index)
 
@@ -124,19 +130,22 @@ class _Builder:
         base: Path = ("tasks", index)
         for word in _OF_THE_TASK:
             if getattr(form, word) is not None:
-                message = (
-                    f"node {self._names[index]!r} refers to a task, and {word!r} belongs to that task: set it there "
-                    "(changing it here is not available in this version)"
+                message = say(
+                    "node {name!r} refers to a task, and {word!r} belongs to that task: set it there (changing it here is not available in this version)",
+                    name=self._names[index],
+                    word=word,
                 )
                 self._fault((*base, word), message, "not_available")
         if form.task is not None and form.task_id is not None:
             self._fault(
-                (*base, "task_id"), "task and task_id name the same thing: keep one of them", "conflict"
+                (*base, "task_id"), say("task and task_id name the same thing: keep one of them"), "conflict"
             )
         if self._tasks[index] is None:
-            message = f"there is no task with the id {form.task_id}"
+            message = say("there is no task with the id {task_id}", task_id=form.task_id)
             if self._task_name is None:
-                message = "ids differ between installations: in a file write `task: NAME` in place of task_id"
+                message = say(
+                    "ids differ between installations: in a file write `task: NAME` in place of task_id"
+                )
             self._fault((*base, "task_id"), message, "task_not_found")
 
     def _dependencies(self, index: int, form: NodeForm) -> tuple[str, ...]:
@@ -147,11 +156,18 @@ class _Builder:
             if name is None:
                 continue
             if name not in self._known:
-                hint = did_you_mean(name, self._known) or f": its nodes are {', '.join(self._names[:20])}"
-                message = f"node {own!r} waits for {name!r}, which is not in this workflow{hint}"
+                hint = did_you_mean(name, self._known) or say(
+                    ": its nodes are {known}", known=joined(", ", self._names[:20])
+                )
+                message = say(
+                    "node {name!r} waits for {wanted!r}, which is not in this workflow{hint}",
+                    name=own,
+                    wanted=name,
+                    hint=hint,
+                )
                 self._fault(path, message, "unknown_dependency")
             elif name == own:
-                self._fault(path, f"node {own!r} waits for itself", "cycle")
+                self._fault(path, say("node {name!r} waits for itself", name=own), "cycle")
             else:
                 found.append(name)
         return tuple(dict.fromkeys(found))
@@ -161,11 +177,18 @@ class _Builder:
         names = self._by_id.get(task_id, ())
         if len(names) == 1:
             return names[0]
-        message = f"node {own!r} waits for task {task_id}, which "
+        message = say(
+            "node {own!r} waits for task {task_id}, which no node of this workflow runs (a number means a task_id)",
+            own=own,
+            task_id=task_id,
+        )
         if names:
-            message += f"{len(names)} nodes run: name the node instead"
-        else:
-            message += "no node of this workflow runs (a number means a task_id)"
+            message = say(
+                "node {own!r} waits for task {task_id}, which {count} nodes run: name the node instead",
+                own=own,
+                task_id=task_id,
+                count=len(names),
+            )
         self._fault(path, message, "unknown_dependency")
         return None
 
@@ -174,14 +197,23 @@ class _Builder:
         for words in references(form.params) if form.params else ():
             message = fault_of(words)
             if message is None and words[0] == "params" and words[1] not in self._params:
-                hint = (
-                    did_you_mean(str(words[1]), self._params)
-                    or f": it has {', '.join(self._params) or 'none'}"
+                hint = did_you_mean(str(words[1]), self._params) or say(
+                    ": it has {known}", known=joined(", ", self._params) or say("none")
                 )
-                message = f"node {own!r} uses the param {words[1]!r}, which this workflow does not have{hint}"
+                message = say(
+                    "node {own!r} uses the param {param!r}, which this workflow does not have{hint}",
+                    own=own,
+                    param=words[1],
+                    hint=hint,
+                )
             elif message is None and words[0] == "nodes" and words[1] not in self._known:
                 hint = did_you_mean(words[1], self._known)
-                message = f"node {own!r} uses the result of {words[1]!r}, which is not in this workflow{hint}"
+                message = say(
+                    "node {own!r} uses the result of {other!r}, which is not in this workflow{hint}",
+                    own=own,
+                    other=words[1],
+                    hint=hint,
+                )
             if message:
                 self._fault(("tasks", index, "params"), message, "invalid_reference")
 
@@ -201,7 +233,11 @@ def _check_order(nodes: Sequence[Node], errors: list[FieldError]) -> None:
         used = referenced_nodes(node.arguments) if node.arguments else set()
         for missing in sorted(used.difference(node.dependencies)):
             if not _waits(node.name, missing, waits_for):
-                message = f"node {node.name!r} uses the result of {missing!r} without waiting for it: add it to dependencies"
+                message = say(
+                    "node {name!r} uses the result of {missing!r} without waiting for it: add it to dependencies",
+                    name=node.name,
+                    missing=missing,
+                )
                 errors.append(FieldError(("tasks", index, "params"), message, "invalid_reference"))
 
 

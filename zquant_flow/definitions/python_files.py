@@ -23,11 +23,11 @@ from zoneinfo import ZoneInfo
 from zquant_flow.core.model import encode
 from zquant_flow.definitions import authoring
 from zquant_flow.definitions.actions import Executors
+from zquant_flow.definitions.crossing import Error, sent
 from zquant_flow.definitions.faults import DefinitionErrors
 from zquant_flow.definitions.schema import parse_definition
+from zquant_flow.wording import joined, say, spoken
 
-Error = tuple[int, int, str, str, str]
-"""Line, column, field, code, message."""
 PYTHON_FAILED = "python_failed"
 
 
@@ -42,8 +42,9 @@ class PythonFile:
     bundle: dict[str, Any] | None = None
 
     def to_json(self) -> bytes:
-        names = ("kind", "definitions", "errors", "dependencies", "bundle")
-        return json.dumps({name: getattr(self, name) for name in names}).encode()
+        names = ("kind", "definitions", "dependencies", "bundle")
+        found = {name: getattr(self, name) for name in names}
+        return json.dumps({**found, "errors": [sent(error) for error in self.errors]}).encode()
 
 
 def mentions_us(source: bytes) -> bool:
@@ -86,18 +87,31 @@ def _check_function(
     folder = root / path.rpartition("/")[0]
     parts = folder.joinpath(*name.split("."))
     if not parts.with_name(parts.name + ".py").is_file() and not (parts / "__init__.py").is_file():
-        message = f"there is no {name.replace('.', '/')}.py beside this file"
+        message = say("there is no {name}.py beside this file", name=name.replace(".", "/"))
         found.errors.append((0, position, "python", "function_missing", message))
         return
     try:
         module = importlib.import_module(name)
     except BaseException as exc:
-        message = _explained(exc, root, path)[1]
-        found.errors.append((0, position, "python", PYTHON_FAILED, f"{name}.py can't be imported: {message}"))
+        why = _explained(exc, root, path)[1]
+        found.errors.append(
+            (
+                0,
+                position,
+                "python",
+                PYTHON_FAILED,
+                say("{name}.py can't be imported: {message}", name=name, message=why),
+            )
+        )
         return
     if not callable(getattr(module, function, None)):
         known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        message = f"{name}.py has no function {function!r}: it has {', '.join(known[:10]) or 'none'}"
+        message = say(
+            "{name}.py has no function {function!r}: it has {known}",
+            name=name,
+            function=function,
+            known=joined(", ", known[:10]) or say("none"),
+        )
         found.errors.append((0, position, "python", "function_missing", message))
 
 
@@ -118,8 +132,10 @@ def _imports_us(tree: ast.AST) -> bool:
 
 def _syntax_error(exc: BaseException) -> Error:
     if isinstance(exc, SyntaxError):
-        return (exc.lineno or 1, exc.offset or 1, "", "python_syntax", f"Python can't read this: {exc.msg}")
-    return (1, 1, "", "python_syntax", f"Python can't read this: {type(exc).__name__}: {exc}")
+        message = say("Python can't read this: {error}", error=exc.msg)
+        return (exc.lineno or 1, exc.offset or 1, "", "python_syntax", message)
+    message = say("Python can't read this: {error}", error=f"{type(exc).__name__}: {exc}")
+    return (1, 1, "", "python_syntax", message)
 
 
 def _enter(root: Path, path: str) -> None:
@@ -135,24 +151,32 @@ def _import(root: Path, path: str, found: PythonFile) -> ModuleType | None:
     name = path.rpartition("/")[2].removesuffix(".py")
     if "." in name:
         found.errors.append(
-            (1, 1, "", "file_name", "a task file's name has no dot but that of .py: rename it")
+            (1, 1, "", "file_name", say("a task file's name has no dot but that of .py: rename it"))
         )
         return None
     if name in sys.modules or name in sys.stdlib_module_names:
-        message = f"the name {name}.py hides Python's or a library's module {name!r}: rename the file"
+        message = say(
+            "the name {name}.py hides Python's or a library's module {name!r}: rename the file", name=name
+        )
         found.errors.append((1, 1, "", "file_name", message))
         return None
     _enter(root, path)
     try:
         module = importlib.import_module(name)
     except BaseException as exc:
-        line, message = _explained(exc, root, path)
-        found.errors.append((line, 1, "", PYTHON_FAILED, message))
+        line, why = _explained(exc, root, path)
+        found.errors.append((line, 1, "", PYTHON_FAILED, why))
         _note_failed_helpers(exc, root, path, found)
         return None
     if (module.__file__ or "") != str(root / path):
         found.errors.append(
-            (1, 1, "", "file_name", f"{name}.py is hidden by {module.__file__}: rename one of them")
+            (
+                1,
+                1,
+                "",
+                "file_name",
+                say("{name}.py is hidden by {file}: rename one of them", name=name, file=module.__file__),
+            )
         )
     return module
 
@@ -172,8 +196,12 @@ def _collect(
         line = function.__code__.co_firstlineno
         first = lines.setdefault(maker.name, line)
         if first != line:
-            message = f"two tasks of this file are named {maker.name!r}, this and the one at line {first}: rename one"
-            found.errors.append((line, 1, "name", "duplicate_name", message))
+            double = say(
+                "two tasks of this file are named {name!r}, this and the one at line {line}: rename one",
+                name=maker.name,
+                line=first,
+            )
+            found.errors.append((line, 1, "name", "duplicate_name", double))
             continue
         try:
             parsed = parse_definition(
@@ -201,28 +229,33 @@ def _explained(exc: BaseException, root: Path, path: str) -> tuple[int, str]:
     if line is None:
         line = getattr(exc, "line", None) or 1
     message = _meaning(exc)
+    where: tuple[str, int | None] = (own, None)
     if isinstance(exc, SyntaxError) and exc.filename and exc.filename != own:
-        return line, f"{message} ({_short(exc.filename, prefix)}:{exc.lineno})"
-    if frames and frames[-1].filename != own:
-        return line, f"{message} ({_short(frames[-1].filename, prefix)}:{frames[-1].lineno})"
-    return line, message
-
-
-def _short(filename: str, prefix: str) -> str:
-    return filename.removeprefix(prefix)
+        where = exc.filename, exc.lineno
+    elif frames:
+        where = frames[-1].filename, frames[-1].lineno
+    if where[0] == own:
+        return line, message
+    path, number = where[0].removeprefix(prefix), where[1]
+    return line, say("{message} ({path}:{line})", message=message, path=path, line=number)
 
 
 def _meaning(exc: BaseException) -> str:
     if isinstance(exc, ModuleNotFoundError) and exc.name:
         package = exc.name.split(".")[0]
-        return (
-            f"there is no module {exc.name!r} beside the file or in {sys.executable}: "
-            f"{sys.executable} -m pip install {package}"
+        return say(
+            "there is no module {name!r} beside the file or in {python}: {python} -m pip install {package}",
+            name=exc.name,
+            python=sys.executable,
+            package=package,
         )
     if isinstance(exc, SystemExit):
-        return f"sys.exit({exc.code!r}) while the file is imported: put it under if __name__ == '__main__'"
+        return say(
+            "sys.exit({code}) while the file is imported: put it under if __name__ == '__main__'",
+            code=repr(exc.code),
+        )
     if isinstance(exc, authoring.AuthoringError):
-        return str(exc)
+        return spoken(exc)
     try:
         text = str(exc)
     except Exception:  # a broken __str__ of the user's
@@ -258,7 +291,15 @@ def _pack(root: Path, path: str, found: PythonFile) -> None:
             data = Path(name).read_bytes()
             files[relative] = data.decode("utf-8-sig" if data.startswith(b"\xef\xbb\xbf") else "utf-8")
         except (OSError, UnicodeDecodeError) as exc:
-            found.errors.append((1, 1, "", "not_utf8", f"{relative} can't be stored: {exc}"))
+            found.errors.append(
+                (
+                    1,
+                    1,
+                    "",
+                    "not_utf8",
+                    say("{relative} can't be stored: {error}", relative=relative, error=spoken(exc)),
+                )
+            )
             continue
         if relative != path:
             found.dependencies[relative] = hashlib.sha256(data).hexdigest()

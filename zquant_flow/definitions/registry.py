@@ -13,6 +13,7 @@ from types import MappingProxyType
 from zquant_flow.core.model import TaskDef
 from zquant_flow.definitions.faults import did_you_mean
 from zquant_flow.definitions.loader import LoadedDefinition, LoadedFile, LoadError
+from zquant_flow.wording import joined, say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,18 @@ class Registry:
             else:
                 errors.pop(path, None)
         return Registry(by_name, by_id, names_of, errors)
+
+    def users_of(self, name: str) -> list[Entry]:
+        """The workflows that refer to the task of this name, by name."""
+        return sorted(
+            (
+                entry
+                for entry in self.by_name.values()
+                if entry.definition.workflow is not None
+                and any(node.task == name for node in entry.definition.workflow.nodes)
+            ),
+            key=lambda entry: entry.name,
+        )
 
     def renamed(self, entry: Entry, name: str) -> Registry:
         """The registry with that entry under another name."""
@@ -189,11 +202,17 @@ class _Planner:
         for loaded in file.definitions:
             name = loaded.task.name
             if name in seen:
-                found.append(_error(loaded, "name_in_use", f"two documents of this file are named {name!r}"))
+                found.append(
+                    _error(
+                        loaded, "name_in_use", say("two documents of this file are named {name!r}", name=name)
+                    )
+                )
             seen.add(name)
             owner = self.owner.get(name)
             if owner is not None and owner != file.path:
-                message = f"the name {name!r} is in use by {owner}; choose another `name`"
+                message = say(
+                    "the name {name!r} is in use by {owner}; choose another `name`", name=name, owner=owner
+                )
                 found.append(_error(loaded, "name_in_use", message))
             found += self._missing(loaded, own)
         return found or [error for loaded in file.definitions for error in self._circles(loaded, own)]
@@ -203,7 +222,12 @@ class _Planner:
             _error(
                 loaded,
                 "task_missing",
-                f"node {node!r} refers to task {name!r}, which is not registered{did_you_mean(name, self.owner)}",
+                say(
+                    "node {node!r} refers to task {name!r}, which is not registered{hint}",
+                    node=node,
+                    name=name,
+                    hint=did_you_mean(name, self.owner),
+                ),
                 field=f"tasks.{position}.task",
             )
             for position, node, name in _references(loaded.task)
@@ -217,7 +241,14 @@ class _Planner:
         if path is None:
             return []
         shown = " -> ".join([start, *path])
-        return [_error(loaded, "workflow_cycle", f"the workflow contains itself: {shown}", field="tasks")]
+        return [
+            _error(
+                loaded,
+                "workflow_cycle",
+                say("the workflow contains itself: {cycle}", cycle=shown),
+                field="tasks",
+            )
+        ]
 
     def _way_back(self, goal: str, task: TaskDef, own: Mapping[str, LoadedDefinition]) -> list[str] | None:
         seen: set[str] = set()
@@ -255,14 +286,18 @@ class _Planner:
                 continue
             wanted = {name for *_, name in _references(entry.definition)}
             if wanted & gone:
-                missing = ", ".join(repr(name) for name in sorted(wanted & gone))
+                missing = joined(", ", (repr(name) for name in sorted(wanted & gone)))
                 self.change.errors[entry.source] = (
                     LoadError(
                         line=entry.line,
                         column=1,
                         field="tasks",
                         code="task_missing",
-                        message=f"workflow {entry.name!r} refers to {missing}, which is gone; its last version stays",
+                        message=say(
+                            "workflow {name!r} refers to {missing}, which is gone; its last version stays",
+                            name=entry.name,
+                            missing=missing,
+                        ),
                     ),
                 )
             elif wanted & back and wanted <= self.owner.keys() and self._only_missed(entry.source):

@@ -17,6 +17,7 @@ from zquant_flow.definitions.forms import TaskForm
 from zquant_flow.definitions.nodes import TaskNames
 from zquant_flow.definitions.schedules import SCHEDULE_WORDS
 from zquant_flow.definitions.schema import REST_MAX_RETRIES
+from zquant_flow.wording import say
 
 _RUNNABLE = ("command", "python", "executor", "tasks")
 _OF_CONFIG = (
@@ -66,9 +67,11 @@ def changed(
 def _not_clearable(cleared: Iterable[str]) -> Iterator[FieldError]:
     for key in cleared:
         if key == "name":
-            yield FieldError((key,), "a task has a name: give it another, or leave this out", "missing")
+            yield FieldError((key,), say("a task has a name: give it another, or leave this out"), "missing")
         elif _RENAMED.get(key, key) not in TaskForm.model_fields:
-            message = f"unknown key {key[:100]!r}{did_you_mean(key, TaskForm.model_fields)}"
+            message = say(
+                "unknown key {word!r}{hint}", word=key[:100], hint=did_you_mean(key, TaskForm.model_fields)
+            )
             yield FieldError((key,), message, "unknown_key")
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from zquant_flow.wording import say
+
 MAX_BYTES = 10_000_000
 MAX_FOLDER_DEPTH = 100
 SUFFIXES = (".yaml", ".yml", ".py")
@@ -62,7 +64,7 @@ def scan(tasks_dir: Path) -> Scan:
         except OSError as exc:
             if not path:
                 raise
-            found.skipped[path] = f"this folder can't be read: {exc.strerror}"
+            found.skipped[path] = say("this folder can't be read: {reason}", reason=exc.strerror)
         if not folders and linked:
             # Real folders first: what is reached by both ways has its real path.
             _follow(root, linked.pop(), found, folders, seen)
@@ -92,7 +94,7 @@ def _folder(
             elif entry.is_symlink():
                 _link(root, prefix + name, entry, found, linked)
             elif name.endswith(SUFFIXES):
-                _put(prefix + name, "not a regular file: not read", found)
+                _put(prefix + name, say("not a regular file: not read"), found)
 
 
 def _enter(
@@ -103,10 +105,10 @@ def _enter(
         return
     seen.add(identity)
     if not path.isascii() and not _is_utf8(path):
-        found.skipped[_printable(path)] = "the folder's name is not UTF-8: rename it"
+        found.skipped[_printable(path)] = say("the folder's name is not UTF-8: rename it")
         return
     if path.count("/") >= MAX_FOLDER_DEPTH:
-        found.skipped[_short(path)] = f"more than {MAX_FOLDER_DEPTH} folders deep: not read"
+        found.skipped[_short(path)] = say("more than {count} folders deep: not read", count=MAX_FOLDER_DEPTH)
     else:
         folders.append(path)
 
@@ -122,38 +124,38 @@ def _link(root: str, path: str, entry: os.DirEntry[str], found: Scan, linked: li
         try:
             _put(path, _file(root, path, entry.path), found)
         except FileNotFoundError:
-            found.skipped[path] = "this link leads nowhere"
+            found.skipped[path] = say("this link leads nowhere")
         except OSError as exc:
-            found.skipped[path] = f"this link can't be followed: {exc.strerror}"
+            found.skipped[path] = say("this link can't be followed: {reason}", reason=exc.strerror)
 
 
 def _follow(root: str, path: str, found: Scan, folders: list[str], seen: set[tuple[int, int]]) -> None:
     full = os.path.join(root, path)
     try:
         if not _is_below(root, os.path.realpath(full)):
-            found.skipped[path] = "this link leads out of the tasks folder: not followed"
+            found.skipped[path] = say("this link leads out of the tasks folder: not followed")
             return
         _enter(path, os.stat(full), found, folders, seen)
     except OSError as exc:
-        found.skipped[path] = f"this link can't be followed: {exc.strerror}"
+        found.skipped[path] = say("this link can't be followed: {reason}", reason=exc.strerror)
 
 
 def _file(root: str, path: str, full: str) -> FileStat | str:
     state = os.lstat(full)
     if stat.S_ISLNK(state.st_mode):
         if not _is_below(root, os.path.realpath(full)):
-            return "this link leads out of the tasks folder: not followed"
+            return say("this link leads out of the tasks folder: not followed")
         state = os.stat(full)
     return _judge(path, state)
 
 
 def _judge(path: str, state: os.stat_result) -> FileStat | str:
     if not stat.S_ISREG(state.st_mode):
-        return "not a regular file: not read"
+        return say("not a regular file: not read")
     if state.st_size > MAX_BYTES:
-        return f"{state.st_size:,} bytes: a task file has at most {MAX_BYTES:,}"
+        return say("{count:,} bytes: a task file has at most {limit:,}", count=state.st_size, limit=MAX_BYTES)
     if not path.isascii() and not _is_utf8(path):
-        return "the file's name is not UTF-8: rename it"
+        return say("the file's name is not UTF-8: rename it")
     return FileStat(state.st_size, state.st_mtime_ns, state.st_ino)
 
 

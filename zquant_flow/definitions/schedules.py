@@ -10,6 +10,7 @@ from zquant_flow.core.model import DEFAULT_MISFIRE_GRACE, Catchup, Rule, Schedul
 from zquant_flow.definitions.faults import FieldError, Path
 from zquant_flow.definitions.forms import RuleForm, TaskForm, zone_of
 from zquant_flow.errors import ScheduleError
+from zquant_flow.wording import say
 
 _KINDS = ("cron", "interval", "run_at")
 SCHEDULE_WORDS = (*_KINDS, "schedules")
@@ -23,7 +24,9 @@ def build_schedule(form: TaskForm, default_zone: ZoneInfo, errors: list[FieldErr
     start, end = (_utc(form, word, zone, errors) for word in ("start_at", "end_at"))
     if start and end and end < start:
         errors.append(
-            FieldError(("end_at",), "end_at lies before start_at: nothing would ever fire", "never_fires")
+            FieldError(
+                ("end_at",), say("end_at lies before start_at: nothing would ever fire"), "never_fires"
+            )
         )
     schedule = Schedule(
         rules=tuple(_rules(form, zone, errors)),
@@ -53,14 +56,18 @@ def _utc(
     try:
         return (instant if instant.tzinfo else instant.replace(tzinfo=zone)).astimezone(UTC)
     except (OverflowError, ValueError):
-        errors.append(FieldError((*base, word), f"{instant} is out of range"))
+        errors.append(FieldError((*base, word), say("{instant} is out of range", instant=str(instant))))
         return None
 
 
 def _rules(form: TaskForm, zone: ZoneInfo, errors: list[FieldError]) -> list[Rule]:
     said = [word for word in SCHEDULE_WORDS if getattr(form, word) is not None]
     if len(said) > 1:
-        message = f"{said[0]} and {said[1]}: a task has one of them, or a list of `schedules`"
+        message = say(
+            "{first} and {second}: a task has one of them, or a list of `schedules`",
+            first=said[0],
+            second=said[1],
+        )
         errors.append(FieldError((said[1],), message, "conflict"))
         return []
     if form.schedules is None:
@@ -71,7 +78,7 @@ def _rules(form: TaskForm, zone: ZoneInfo, errors: list[FieldError]) -> list[Rul
         if count == 1:
             rules.append(_rule(item, zone, errors, ("schedules", index)))
         else:
-            message = "one item of schedules has exactly one of cron, interval, run_at"
+            message = say("one item of schedules has exactly one of cron, interval, run_at")
             errors.append(FieldError(("schedules", index), message, "conflict" if count else "missing"))
     return rules
 
@@ -84,7 +91,10 @@ def _rule(form: TaskForm | RuleForm, zone: ZoneInfo, errors: list[FieldError], b
 def _refuse_bounds_alone(form: TaskForm, errors: list[FieldError]) -> None:
     for word in ONLY_WITH_SCHEDULE:
         if getattr(form, word) is not None:
-            message = f"{word} says something about a schedule, and this task has none: add cron, interval or run_at"
+            message = say(
+                "{word} says something about a schedule, and this task has none: add cron, interval or run_at",
+                word=word,
+            )
             errors.append(FieldError((word,), message, "schedule_missing"))
 
 

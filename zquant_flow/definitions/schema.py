@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from zquant_flow.core.model import Action, Overlap, Schedule, TaskDef, TaskType, Workflow
+from zquant_flow.core.model import Action, Overlap, RetryPolicy, Schedule, TaskDef, TaskType, Workflow
 from zquant_flow.core.references import references
-from zquant_flow.definitions.actions import Executors, build_action
+from zquant_flow.definitions.actions import Executors, build_action, build_retry
 from zquant_flow.definitions.clothes import Dressed, undress
 from zquant_flow.definitions.faults import DefinitionErrors, FieldError, Path
 from zquant_flow.definitions.forms import WORKFLOW_KEYS, TaskForm
@@ -22,6 +22,7 @@ from zquant_flow.definitions.json_values import is_plain, to_plain
 from zquant_flow.definitions.nodes import TaskNames, build_workflow
 from zquant_flow.definitions.schedules import SCHEDULE_WORDS, build_schedule
 from zquant_flow.definitions.shape import json_schema, validated
+from zquant_flow.wording import say
 
 __all__ = ["DefinitionErrors", "FieldError", "ParsedDefinition", "json_schema", "parse_definition"]
 
@@ -125,6 +126,7 @@ class _Builder:
             overlap=form.overlap or Overlap.SKIP,
             action=action,
             workflow=workflow,
+            retry=RetryPolicy() if action is not None else build_retry(form, None),
         )
         return ParsedDefinition(task, tuple(self._warnings))
 
@@ -132,10 +134,13 @@ class _Builder:
         form = self._form
         for word in ("command", "python", "executor", "config"):
             if getattr(form, word):
-                message = f"a workflow has nodes in `tasks`, and no {word} of its own: move it into a node"
+                message = say(
+                    "a workflow has nodes in `tasks`, and no {word} of its own: move it into a node",
+                    word=word,
+                )
                 self._fault((word,), message, "conflict")
         if not form.tasks:
-            self._nothing_to_run("tasks", "a workflow needs at least one node in `tasks`")
+            self._nothing_to_run("tasks", say("a workflow needs at least one node in `tasks`"))
             return None
         params = {*(form.params or ()), *self._required}
         return build_workflow(form, self._executors, self._folder, self._task_name, params, self.errors)
@@ -148,15 +153,21 @@ class _Builder:
                 and not wrong & {"tasks", "config"}
                 and form.task_type is not TaskType.WORKFLOW
             ):
-                self._fault((word,), f"{word} is for workflows: add `tasks`, or leave it out", "conflict")
+                self._fault(
+                    (word,),
+                    say("{word} is for workflows: add `tasks`, or leave it out", word=word),
+                    "conflict",
+                )
         action = build_action(form, (), self._executors, self._folder, self.errors, None)
         if action is not None or len(self.errors) > before:
             return action
         if not wrong & {"command", "python", "executor", "config", "tasks"}:
             if form.task_type is TaskType.WORKFLOW:
-                self._nothing_to_run("tasks", "a workflow needs at least one node in `tasks`")
+                self._nothing_to_run("tasks", say("a workflow needs at least one node in `tasks`"))
             else:
-                self._nothing_to_run("", "nothing to run: add command, python, tasks, or executor and config")
+                self._nothing_to_run(
+                    "", say("nothing to run: add command, python, tasks, or executor and config")
+                )
         return None
 
     def _nothing_to_run(self, word: str, message: str) -> None:
@@ -175,13 +186,21 @@ class _Builder:
         if said is None:
             return inferred
         if form.tasks is not None and said is not TaskType.WORKFLOW:
-            self._fault(("task_type",), f"a task with `tasks` is a workflow, not a {said.value}", "conflict")
+            self._fault(
+                ("task_type",),
+                say("a task with `tasks` is a workflow, not a {task_type}", task_type=said.value),
+                "conflict",
+            )
         if said is TaskType.WORKFLOW and form.tasks is None and runs:
-            self._fault(("task_type",), "a workflow has its nodes in `tasks`, and this has none", "conflict")
+            self._fault(
+                ("task_type",), say("a workflow has its nodes in `tasks`, and this has none"), "conflict"
+            )
         if said is TaskType.MANUAL:
             for word in SCHEDULE_WORDS:
                 if getattr(form, word) is not None:
-                    message = f"a manual_task has no schedule: leave out {word}, or make it a common_task"
+                    message = say(
+                        "a manual_task has no schedule: leave out {word}, or make it a common_task", word=word
+                    )
                     self._fault((word,), message, "conflict")
         if said is TaskType.COMMON and not has_schedule and not self.errors:
             self._warnings.append(SCHEDULE_MISSING)
@@ -190,17 +209,18 @@ class _Builder:
     def _check_params(self, *, scheduled: bool) -> None:
         for name in self._required:
             if scheduled and name not in (self._form.params or {}):
-                message = (
-                    f"the parameter {name!r} has no default, and a schedule gives none: add one, or `params`"
+                message = say(
+                    "the parameter {name!r} has no default, and a schedule gives none: add one, or `params`",
+                    name=name,
                 )
                 self._fault(("params",), message, "missing_default")
         for name in self._form.params or {}:
             if not 1 <= len(name) <= 100:
-                self._fault(("params", name), "the name of a param has 1 to 100 characters")
+                self._fault(("params", name), say("the name of a param has 1 to 100 characters"))
         for path in references(self._form.params):
             self._fault(
                 ("params",),
-                f"a reference ({path!r:.80}) has a meaning only in a node's params",
+                say("a reference ({path:.80}) has a meaning only in a node's params", path=repr(path)),
                 "invalid_reference",
             )
 
@@ -222,8 +242,12 @@ def _empty_words(raw: Mapping[str, Any]) -> list[FieldError]:
 
 
 def _empty(path: Path) -> FieldError:
-    hint = "; `none` lifts it" if str(path[-1]).endswith("timeout") else ""
-    return FieldError(path, f"{path[-1]!r} has no value: give it one, or leave it out{hint}", "empty")
+    hint = say("; `none` lifts it") if str(path[-1]).endswith("timeout") else ""
+    return FieldError(
+        path,
+        say("{path!r} has no value: give it one, or leave it out{hint}", path=path[-1], hint=hint),
+        "empty",
+    )
 
 
 def _rewritten(error: FieldError, dressed: Dressed) -> FieldError:

@@ -12,6 +12,7 @@ from zquant_flow.definitions.clothes import Dressed
 from zquant_flow.definitions.faults import FieldError, Path
 from zquant_flow.definitions.forms import TaskForm
 from zquant_flow.definitions.messages import MAX_FAULTS, explain
+from zquant_flow.wording import say
 
 MAX_KEYS = 200
 
@@ -24,7 +25,11 @@ def validated(dressed: Dressed, errors: list[FieldError]) -> TaskForm | None:
     words = dressed.words
     if (crowded := _too_many_keys(words)) is not None:
         errors.append(
-            FieldError(crowded, f"more than {MAX_KEYS} keys: this can't be a task", "too_many_keys")
+            FieldError(
+                crowded,
+                say("more than {count} keys: this can't be a task", count=MAX_KEYS),
+                "too_many_keys",
+            )
         )
         return None
     for _ in range(5):

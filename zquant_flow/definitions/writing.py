@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from zquant_flow.errors import Conflict, TasksFolderUnavailable
+from zquant_flow.wording import say, spoken
 
 _ORDER = [
     "name",
@@ -99,7 +100,9 @@ def content(path: Path) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as exc:
-        raise TasksFolderUnavailable(f"{path} can't be read: {exc.strerror}") from exc
+        raise TasksFolderUnavailable(
+            say("{path} can't be read: {reason}", path=str(path), reason=exc.strerror)
+        ) from exc
 
 
 def write(path: Path, data: bytes, *, expected: bytes | None) -> None:
@@ -122,7 +125,9 @@ def write(path: Path, data: bytes, *, expected: bytes | None) -> None:
             os.unlink(temporary)
             raise
     except OSError as exc:
-        raise TasksFolderUnavailable(f"{path.parent} can't be written: {exc.strerror}") from exc
+        raise TasksFolderUnavailable(
+            say("{folder} can't be written: {reason}", folder=str(path.parent), reason=exc.strerror)
+        ) from exc
 
 
 def remove(path: Path, *, expected: bytes) -> None:
@@ -131,13 +136,18 @@ def remove(path: Path, *, expected: bytes) -> None:
     try:
         path.unlink()
     except OSError as exc:
-        raise TasksFolderUnavailable(f"{path} can't be removed: {exc.strerror}") from exc
+        raise TasksFolderUnavailable(
+            say("{path} can't be removed: {reason}", path=str(path), reason=exc.strerror)
+        ) from exc
 
 
 def _refuse_other(path: Path, expected: bytes | None) -> None:
     if content(path) != expected:
         raise Conflict(
-            f"{path.name} has changed on disk meanwhile; read the task again and repeat the change"
+            say(
+                "{name} has changed on disk meanwhile; read the task again and repeat the change",
+                name=path.name,
+            )
         )
 
 
@@ -183,7 +193,7 @@ def _load(text: str) -> list[Any]:
     try:
         return [document for document in _yaml().load_all(text) if document is not None]
     except YAMLError as exc:
-        raise ValueError(f"it can't be edited: {exc}") from exc
+        raise ValueError(say("it can't be edited: {error}", error=spoken(exc))) from exc
 
 
 def _dump(documents: list[Any]) -> str:

@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 import yaml
 from yaml._yaml import CParser
 
+from zquant_flow.wording import say
+
 MAX_BYTES = 10_000_000
 MAX_ALIASES = 100
 MAX_DEPTH = 50
@@ -137,7 +139,7 @@ class _AliasReader:
     def read(self, node: Any) -> Any:
         seen = self._visit(node)
         if seen.height > MAX_DEPTH:
-            _refuse(f"more than {MAX_DEPTH} levels deep", node)
+            _refuse(say("more than {count} levels deep", count=MAX_DEPTH), node)
         return seen.value
 
     def _visit(self, node: Any) -> _Seen:
@@ -152,7 +154,7 @@ class _AliasReader:
             size = 1 + sum(part.size for part in inside)
             seen = _Seen(value, size, 1 + max((part.height for part in inside), default=0))
             if size > MAX_BYTES:
-                _refuse("its aliases, written out, are too large: use fewer", node)
+                _refuse(say("its aliases, written out, are too large: use fewer"), node)
         self._seen[id(node)] = seen
         return seen
 
@@ -164,10 +166,10 @@ class _AliasReader:
     def _again(self, node: Any) -> _Seen:
         self._uses += 1
         if self._uses > MAX_ALIASES:
-            _refuse(f"more than {MAX_ALIASES} aliases: write the values out", node)
+            _refuse(say("more than {count} aliases: write the values out", count=MAX_ALIASES), node)
         seen = self._seen[id(node)]
         if seen is None:
-            _refuse("an alias inside what it stands for", node)
+            _refuse(say("an alias inside what it stands for"), node)
         return seen
 
 
@@ -186,17 +188,17 @@ def _mapping(node: Any, read: Any) -> dict[str, Any]:
         if not isinstance(key, str):
             _refuse_key(key_node)
         if key == "<<" and key_node.tag == _PLAIN:
-            _refuse("merge keys (<<) are not read: write the keys out", key_node)
+            _refuse(say("merge keys (<<) are not read: write the keys out"), key_node)
         if key in out:
-            _refuse(f"the key {key!r} stands here twice: keep one of them", key_node)
+            _refuse(say("the key {key!r} stands here twice: keep one of them", key=key), key_node)
         out[key] = read(value_node)
     return out
 
 
 def _refuse_key(node: Any) -> NoReturn:
     if not isinstance(node, yaml.ScalarNode):
-        _refuse("a key must be text, not a list or mapping", node)
-    _refuse(f'a key must be text: write "{node.value}" with quotes', node)
+        _refuse(say("a key must be text, not a list or mapping"), node)
+    _refuse(say('a key must be text: write "{value}" with quotes', value=node.value), node)
 
 
 def _plain(value: str, node: Any) -> Any:
@@ -216,7 +218,14 @@ def _plain(value: str, node: Any) -> Any:
 
 def _int(value: str, node: Any) -> int:
     if len(value) > MAX_INT_DIGITS:
-        _refuse(f"a number of {len(value)} digits: at most {MAX_INT_DIGITS}, or write it in quotes", node)
+        _refuse(
+            say(
+                "a number of {count} digits: at most {limit}, or write it in quotes",
+                count=len(value),
+                limit=MAX_INT_DIGITS,
+            ),
+            node,
+        )
     if value.startswith("0x"):
         return int(value, 16)
     return int(value[2:], 8) if value.startswith("0o") else int(value)
@@ -238,7 +247,7 @@ def _tagged(node: Any, read: Any) -> Any:  # noqa: RET503
         if {"int": int, "float": float, "bool": bool, "null": type(None)}.get(name) is type(value):
             return value
     shown = node.tag if node.tag == name else "!!" + name
-    _refuse(f"the tag {shown} is not read here: leave it out", node)
+    _refuse(say("the tag {shown} is not read here: leave it out", shown=shown), node)
 
 
 def _refuse(message: str, node: Any) -> NoReturn:
@@ -250,15 +259,19 @@ def _refuse(message: str, node: Any) -> NoReturn:
 
 def _checked_bytes(data: bytes) -> bytes:
     if len(data) > MAX_BYTES:
-        raise YamlError(f"{len(data):,} bytes: a task file has at most {MAX_BYTES:,}", 1, 1)
+        raise YamlError(
+            say("{count:,} bytes: a task file has at most {limit:,}", count=len(data), limit=MAX_BYTES),
+            1,
+            1,
+        )
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise YamlError(f"byte 0x{data[0]:02x}: this is UTF-16; save the file as UTF-8", 1, 1)
+        raise YamlError(say("byte 0x{byte:02x}: this is UTF-16; save the file as UTF-8", byte=data[0]), 1, 1)
     text = data[3:] if data.startswith(b"\xef\xbb\xbf") else data
     if not text.isascii():
         try:
             text.decode("utf-8")
         except UnicodeDecodeError as exc:
-            message = f"byte 0x{text[exc.start]:02x} is not UTF-8; save the file as UTF-8"
+            message = say("byte 0x{byte:02x} is not UTF-8; save the file as UTF-8", byte=text[exc.start])
             raise YamlError(message, *_position(text, exc.start)) from None
     return text
 
@@ -283,13 +296,13 @@ def _check_shape(text: bytes) -> None:
             if isinstance(event, yaml.CollectionStartEvent):
                 depth += 1
                 if depth > MAX_DEPTH:
-                    _refuse(f"more than {MAX_DEPTH} levels deep", event)
+                    _refuse(say("more than {count} levels deep", count=MAX_DEPTH), event)
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
             del count
     finally:
         parser.dispose()
-    raise YamlError(f"more than {MAX_NODES:,} values: split this file", 1, 1)
+    raise YamlError(say("more than {count:,} values: split this file", count=MAX_NODES), 1, 1)
 
 
 def _translated(exc: yaml.YAMLError, text: bytes) -> YamlError:
@@ -299,11 +312,13 @@ def _translated(exc: yaml.YAMLError, text: bytes) -> YamlError:
         lines = text.split(b"\n", mark.line + 1)
         written = lines[mark.line] if mark.line < len(lines) else b""
         if b"\t" in written[: len(written) - len(written.lstrip()) or 1] and "token" in message:
-            message = "a tab can't indent YAML: use spaces"
+            message = say("a tab can't indent YAML: use spaces")
         return YamlError(message, mark.line + 1, mark.column + 1)
     if isinstance(exc, yaml.reader.ReaderError):
         code = ord(exc.character) if isinstance(exc.character, str) else exc.character
-        return YamlError(f"{exc.reason} (#x{code:04x})", *_position(text, exc.position))
+        return YamlError(
+            say("{reason} (#x{code:04x})", reason=exc.reason, code=code), *_position(text, exc.position)
+        )
     return YamlError(str(exc), 1, 1)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+from zquant_flow import __version__
 from zquant_flow.executors import builtin
 from zquant_flow.plugin.contract import Executor
 from zquant_flow.plugin.manager import new_manager
@@ -42,6 +43,27 @@ def executor_classes() -> Mapping[str, type[Executor]]:
                 )
                 continue
             found[cls.name] = cls
+    return found
+
+
+def installed_plugins() -> list[dict[str, Any]]:
+    """Every registered plugin: `name, version, source, executors, hooks`."""
+    manager = plugin_manager()
+    versions = {plugin: dist.version for plugin, dist in manager.list_plugin_distinfo()}
+    found = []
+    plugins: list[tuple[str, Any]] = [(name, plugin) for name, plugin in manager.list_name_plugin() if plugin]
+    for name, plugin in plugins:
+        hooks = [caller.name for caller in manager.get_hookcallers(plugin) or ()]
+        classes = plugin.register_executors() if "register_executors" in hooks else ()
+        found.append(
+            {
+                "name": name,
+                "version": versions.get(plugin, __version__ if plugin is builtin else None),
+                "source": getattr(plugin, "__name__", type(plugin).__qualname__),
+                "executors": sorted(cls.name for cls in classes),
+                "hooks": sorted(hooks),
+            }
+        )
     return found
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from zquant_flow.executors.context import Context, Terminated
 from zquant_flow.runner.protocol import Frame
-from zquant_flow.runner.results import clean, say, success
+from zquant_flow.runner.results import clean, success, tell
 
 _OUR_FOLDER = os.path.dirname(os.path.abspath(__file__))
 _IMPORTLIB = os.path.dirname(importlib.__file__)
@@ -48,7 +48,7 @@ class Calls:
         try:
             return success(self._call_of(order)(order, context))
         except CallFailed as exc:
-            say(f"{exc}\n")
+            tell(f"{exc}\n")
             return {"kind": "failed", "code": exc.code, "error": str(exc)}
         except Terminated:
             if context.stopping:
@@ -209,7 +209,7 @@ def _exited(code: object) -> Frame:
         return {"kind": "success", "exit_code": 0}
     if isinstance(code, int):
         return {"kind": "failed", "code": "exit_code", "exit_code": code, "error": f"exit code {code}"}
-    say(f"{code}\n")
+    tell(f"{code}\n")
     return {"kind": "failed", "code": "exit_code", "exit_code": 1, "error": clean(str(code))}
 
 
@@ -217,7 +217,7 @@ def _raised(exc: BaseException) -> Frame:
     import traceback
 
     try:
-        say("".join(traceback.format_exception(type(exc), exc, _their_frames(exc.__traceback__))))
+        tell("".join(traceback.format_exception(type(exc), exc, _their_frames(exc.__traceback__))))
         error = traceback.format_exception_only(type(exc), exc)[-1].strip()
         text = str(exc)
         error = f"{type(exc).__name__}: {text}" if text else type(exc).__name__
@@ -226,7 +226,7 @@ def _raised(exc: BaseException) -> Frame:
     if isinstance(exc, ModuleNotFoundError) and exc.name:
         package = exc.name.partition(".")[0]
         error += f" (in {sys.executable}; install it there: {sys.executable} -m pip install {package})"
-        say(f"{error}\n")
+        tell(f"{error}\n")
     return {"kind": "failed", "code": "exception", "error": clean(error)}
 
 

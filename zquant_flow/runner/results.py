@@ -27,7 +27,7 @@ def success(value: Any) -> Frame:
         text = _encode(value)
     except (TypeError, ValueError, RecursionError) as exc:
         error = f"the result is not JSON: {_find_fault(value) or exc}"
-        say(f"{error}\n")
+        tell(f"{error}\n")
         return {"kind": "failed", "code": "result_not_json", "error": error}
     if len(text) > RESULT_LIMIT:
         error = f"the result has {len(text)} characters as JSON, more than {RESULT_LIMIT}: store it, return where it is"
@@ -58,7 +58,7 @@ def _find_fault(value: Any, path: str = "result", depth: int = 0) -> str | None:
     return None
 
 
-def say(text: str) -> None:
+def tell(text: str) -> None:
     """Write to the log of the attempt, whatever the task has done to stderr."""
     try:
         sys.stderr.write(text)

@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Sequence
 
 from zquant_flow.errors import DefinitionError
+from zquant_flow.wording import say, spoken
 
 OPERATORS = frozenset("|&;<>$*?~`\n")
 """Characters that mean something to a shell when nothing quotes them."""
@@ -57,18 +58,20 @@ def split_command(command: str | Sequence[str], shell: str | bool | None = None)
     if not isinstance(command, str):
         words = list(command)
         if not words or not words[0]:
-            raise DefinitionError("the command is empty", field="command")
+            raise DefinitionError(say("the command is empty"), field="command")
         return words
     command = command.strip()
     if not command:
-        raise DefinitionError("the command is empty", field="command")
+        raise DefinitionError(say("the command is empty"), field="command")
     operator = find_operator(command)
     if operator is None:
         return _words(command)
     if shell is False:
         raise DefinitionError(
-            f"the command has {operator!r}, which only a shell understands, and `shell` is false: quote it, "
-            "or write the command as a list",
+            say(
+                "the command has {operator!r}, which only a shell understands, and `shell` is false: quote it, or write the command as a list",
+                operator=operator,
+            ),
             field="command",
         )
     return [shell if isinstance(shell, str) and shell else DEFAULT_SHELL, "-c", command]
@@ -79,7 +82,9 @@ def _words(command: str) -> list[str]:
     try:
         words = shlex.split(_TEMPLATE.sub(_MASK, command))
     except ValueError as exc:
-        raise DefinitionError(f"the command can't be split into words: {exc}", field="command") from exc
+        raise DefinitionError(
+            say("the command can't be split into words: {error}", error=spoken(exc)), field="command"
+        ) from exc
     if not words or not words[0]:
-        raise DefinitionError("the command is empty", field="command")
+        raise DefinitionError(say("the command is empty"), field="command")
     return [re.sub(_MASK, lambda _: next(templates), word) for word in words]
