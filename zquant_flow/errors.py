@@ -106,6 +106,30 @@ class TaskReferenced(Conflict):
     code = "task_referenced"
 
 
+class Outdated(ZquantFlowError):
+    """The thing has changed since it was read: `If-Match` names another state of it."""
+
+    code = "precondition_failed"
+    status = 412
+
+
+class KeyReused(ZquantFlowError):
+    """An Idempotency-Key that stood for another request."""
+
+    code = "idempotency_key_reused"
+    status = 422
+
+
+class ServerNeeded(Conflict):
+    """No server runs here, and this takes one."""
+
+    code = "server_needed"
+
+
+class TokenNotFound(NotFound):
+    code = "token_not_found"
+
+
 class WrongState(Conflict):
     """The execution or task is not in a state that allows this."""
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 from tests.api.conftest import TOKEN, Api, fresh, make, status_of, until
 from zquant_flow.config import load_settings
 from zquant_flow.engine.assembly import assemble
-from zquant_flow.store import queries
+from zquant_flow.store import tasklist
 
 
 def test_a_created_task_is_a_readable_file_with_its_id_in_the_name(api: Api) -> None:
@@ -401,7 +401,7 @@ def test_a_database_that_is_away_is_503(api: Api, monkeypatch: pytest.MonkeyPatc
     def away(*_: object, **__: object) -> None:
         raise OperationalError("SELECT", {}, Exception("disk I/O error"))
 
-    monkeypatch.setattr(queries, "list_tasks", away)
+    monkeypatch.setattr(tasklist, "page", away)
     assert status_of(api, "GET", "/tasks") == 503
 
 

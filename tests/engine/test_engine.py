@@ -17,7 +17,7 @@ from zquant_flow.core.model import (
     WorkflowType,
 )
 from zquant_flow.errors import AlreadyFired, AlreadyRunning, TaskNotFound, WrongState
-from zquant_flow.store import queries
+from zquant_flow.store import history, queries
 from zquant_flow.testing import Harness, command_node, command_task, workflow_task
 
 
@@ -340,8 +340,8 @@ def test_a_referenced_task_stands_in_its_own_history_and_runs_though_disabled(h:
     [child] = h.backend.active
     h.end(child)
     assert h.status(root) == "success"
-    rows, total = queries.list_executions(h.database, skip=0, limit=10, task_id=shared_id)
-    assert (total, rows[0].node, rows[0].parent_execution_id) == (1, "step", root)
+    page = history.page(h.database, history.Wanted(task_id=shared_id), limit=10)
+    assert (page.total, page.rows[0].node, page.rows[0].parent_execution_id) == (1, "step", root)
 
 
 def test_a_node_waits_for_the_referenced_tasks_own_execution(h: Harness) -> None:

@@ -15,14 +15,35 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 from starlette.exceptions import HTTPException
 
 from zquant_flow import __version__
-from zquant_flow.api import executions, system, tasks
+from zquant_flow.api import (
+    events,
+    executions,
+    logs,
+    operate,
+    planned,
+    reference,
+    stats,
+    system,
+    tasks,
+    tokens,
+    workflows,
+)
 from zquant_flow.api.control import Control
+from zquant_flow.api.languages import headers_of, language_of, said
 from zquant_flow.api.models import ErrorOut
+from zquant_flow.api.validation import faults
 from zquant_flow.definitions.faults import DefinitionErrors
 from zquant_flow.errors import Unavailable, ZquantFlowError
+from zquant_flow.wording import Message, joined, say
 
 PREFIX = "/api/v1/scheduler"
 MAX_BODY = 4 * 1024 * 1024
+_FRAMEWORK = {
+    "Not Found": say("Not Found"),
+    "Method Not Allowed": say("Method Not Allowed"),
+    "There was an error parsing the body": say("There was an error parsing the body"),
+}
+"""What the framework itself says."""
 _SHAPE = frozenset({"unknown_key", "wrong_type", "missing"})
 
 log = logging.getLogger(__name__)
@@ -39,10 +60,10 @@ def create_app(control: Control) -> FastAPI:
         responses={"4XX": {"model": ErrorOut}, "503": {"model": ErrorOut}},
     )
     app.state.control = control
-    app.include_router(tasks.router, prefix=PREFIX)
-    app.include_router(executions.router, prefix=PREFIX)
-    app.include_router(system.router, prefix=PREFIX)
+    for part in (operate, tasks, workflows, planned, executions, logs, events, stats, tokens, system):
+        app.include_router(part.router, prefix=PREFIX)
     app.include_router(system.open_router)
+    app.include_router(reference.router)
     app.add_exception_handler(ZquantFlowError, _ours)
     app.add_exception_handler(RequestValidationError, _shape)
     app.add_exception_handler(HTTPException, _http)
@@ -72,7 +93,8 @@ class BoundedBody:
             return
         length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         if not length.isdigit() or int(length) > MAX_BODY:
-            await _too_large()(scope, receive, send)
+            answer = _answer(Request(scope), 413, "too_large", _too_large())
+            await answer(scope, receive, send)
             return
         seen = 0
 
@@ -81,14 +103,14 @@ class BoundedBody:
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > MAX_BODY:
-                raise HTTPException(413, f"the body is over {MAX_BODY} bytes")
+                raise HTTPException(413, _too_large())
             return message
 
         await self.app(scope, counted, send)
 
 
-def _too_large() -> Response:
-    return _answer(413, "too_large", f"the body is over {MAX_BODY} bytes")
+def _too_large() -> Message:
+    return say("the body is over {count} bytes", count=MAX_BODY)
 
 
 def _ours(request: Request, exc: Exception) -> Response:
@@ -106,36 +128,22 @@ def _ours(request: Request, exc: Exception) -> Response:
     headers = {"Retry-After": "5"} if isinstance(exc, Unavailable) else None
     if status == 401:
         headers = {"WWW-Authenticate": "Bearer"}
-    return _answer(status, exc.code, exc.detail, more, headers)
+    return _answer(request, status, exc.code, exc.detail, more, headers)
 
 
 def _shape(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, RequestValidationError)
-    errors = [
-        {
-            "field": _field(error),
-            "code": str(error["type"]),
-            "message": str(error["msg"]),
-        }
-        for error in exc.errors()
-    ]
-    detail = "; ".join(f"{error['field']}: {error['message']}" for error in errors)
-    return _answer(422, "invalid_request", detail, {"errors": errors})
-
-
-def _field(error: dict[str, Any]) -> str:
-    """Where a request is wrong; text that is no JSON at all is wrong as a whole."""
-    if error["type"] == "json_invalid":
-        return "body"
-    return ".".join(str(part) for part in error["loc"] if part not in ("body", "query", "path"))
+    errors = faults(exc.errors())
+    detail = joined("; ", [error["message"] for error in errors])
+    return _answer(request, 422, "invalid_request", detail, {"errors": errors})
 
 
 def _http(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
     codes = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
-    return _answer(
-        exc.status_code, codes.get(exc.status_code, "http_error"), str(exc.detail), None, exc.headers
-    )
+    code = codes.get(exc.status_code, "http_error")
+    detail = _FRAMEWORK.get(exc.detail, exc.detail)
+    return _answer(request, exc.status_code, code, detail, None, exc.headers)
 
 
 def _database_away(request: Request, exc: Exception) -> Response:
@@ -146,21 +154,28 @@ def _database_away(request: Request, exc: Exception) -> Response:
         exc,
         extra={"action": "database_unavailable"},
     )
-    return _answer(503, Unavailable.code, "the database is away; try again", None, {"Retry-After": "5"})
+    detail = say("the database is away; try again")
+    return _answer(request, 503, Unavailable.code, detail, None, {"Retry-After": "5"})
 
 
 def _unexpected(request: Request, exc: Exception) -> Response:
     log.error(
         "%s %s failed", request.method, request.url.path, exc_info=exc, extra={"action": "request_failed"}
     )
-    return _answer(500, "internal_error", "something went wrong here; the server's log says what")
+    return _answer(
+        request, 500, "internal_error", say("something went wrong here; the server's log says what")
+    )
 
 
 def _answer(
+    request: Request,
     status: int,
     code: str,
     detail: str,
     more: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    return AnyJson({"code": code, "detail": detail, **(more or {})}, status_code=status, headers=headers)
+    """An error in the language of the request."""
+    language = language_of(request)
+    content = said({"code": code, "detail": detail, **(more or {})}, language)
+    return AnyJson(content, status_code=status, headers={**headers_of(language), **(headers or {})})

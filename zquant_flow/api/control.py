@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path as FilePath
 from typing import Annotated
@@ -10,6 +10,9 @@ from zoneinfo import ZoneInfo
 
 from fastapi import Depends, Path, Request
 
+from zquant_flow.api.feed import Feed
+from zquant_flow.api.known_tokens import KnownTokens
+from zquant_flow.api.logwatch import LogWatch
 from zquant_flow.definitions.registry import Registry
 from zquant_flow.engine.authored import Authored
 from zquant_flow.engine.folder import TasksFolder
@@ -17,6 +20,7 @@ from zquant_flow.engine.operations import Operations
 from zquant_flow.engine.service import Engine
 from zquant_flow.errors import BadRequest
 from zquant_flow.store.database import Database
+from zquant_flow.wording import say
 
 MAX_ID = 2**63 - 1
 TaskId = Annotated[int, Path(ge=1, le=MAX_ID)]
@@ -36,6 +40,17 @@ class Control:
     zone: ZoneInfo
     token: str
     locale: str = "en"
+    feed: Feed = field(init=False)
+    tokens: KnownTokens = field(init=False)
+    started: int = field(init=False)
+    log_watch: LogWatch = field(default_factory=LogWatch)
+
+    def __post_init__(self) -> None:
+        """The feed of events listens to the engine from the beginning; it costs nothing while nobody listens to it."""
+        self.feed = Feed(self.database, lambda: self.registry.errors)
+        self.tokens = KnownTokens(self.database, self.token, self.engine.now)
+        self.engine.listen(self.feed.wake)
+        self.started = self.engine.now()
 
     @property
     def registry(self) -> Registry:
@@ -51,7 +66,12 @@ class Control:
         except OverflowError:
             instant = None
         if instant is None or instant.year < 1970:
-            raise BadRequest(f"{given.isoformat()} is out of range: instants are from 1970 to 9999, in UTC")
+            raise BadRequest(
+                say(
+                    "{instant} is out of range: instants are from 1970 to 9999, in UTC",
+                    instant=given.isoformat(),
+                )
+            )
         return instant
 
 

@@ -1,131 +1,200 @@
-"""Executions over REST: lists, one with attempts and children, its log, and terminate (CONTRACT)."""
+"""Executions over REST: lists, one with attempts and nodes, run a definition, pause, resume, terminate (CONTRACT)."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from datetime import datetime
-from typing import Annotated, Any
+from collections.abc import Collection, Iterator
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Body, Depends, Query, Request
+from fastapi.responses import Response
 
-from zquant_flow.api.control import MAX_ID, Control, Ctl, ExecutionId
-from zquant_flow.api.models import ExecutionOut, ExecutionPage
+from zquant_flow.api import paging
+from zquant_flow.api.answers import Json, streamed
+from zquant_flow.api.control import Control, Ctl, ExecutionId, TaskId
+from zquant_flow.api.keys import KeyOf
+from zquant_flow.api.languages import message
+from zquant_flow.api.models import ExecutionOut, ExecutionPage, ExecutionQuery, RunIn, TriggeredOut
+from zquant_flow.api.params import checked
 from zquant_flow.api.security import Actor, signed_in
 from zquant_flow.api.shapes import execution_out, planned_out, stored
+from zquant_flow.api.tasks import task_row
 from zquant_flow.core.instants import to_micros
-from zquant_flow.core.status import Status
-from zquant_flow.errors import BadRequest, ExecutionNotFound, Unavailable
-from zquant_flow.logs import log_path, read
-from zquant_flow.store import queries
+from zquant_flow.core.status import ACTIVE, Status, TriggerType
+from zquant_flow.definitions.faults import DefinitionErrors, FieldError
+from zquant_flow.errors import BadRequest, ExecutionNotFound
+from zquant_flow.executors.installed import load_executors
+from zquant_flow.store import history, queries
+from zquant_flow.store.history import Wanted
+from zquant_flow.store.tasklist import TaskFilter
+from zquant_flow.wording import joined, say
 
-router = APIRouter(prefix="/executions", tags=["executions"], dependencies=[Depends(signed_in)])
+router = APIRouter(tags=["executions"], dependencies=[Depends(signed_in)])
 
-LOG_PIECE = 1024 * 1024
-_LONGEST_LOG = 2**62
-"""Beyond any file; what a system call takes as an offset ends not far above."""
-
-
-class ExecutionQuery(BaseModel):
-    """Which executions, and which page of them; inline nodes only with `include=nodes`."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    skip: Annotated[int, Field(ge=0, le=MAX_ID)] = 0
-    limit: Annotated[int, Field(ge=1, le=1000)] = 100
-    status: Status | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    include: str | None = None
+_ORDER = "newest"
+Include = Annotated[
+    str, Query(max_length=100, description="`attempts`, `children`, or both with a comma between.")
+]
 
 
-@router.get(
-    "", operation_id="list_executions", response_model=ExecutionPage, response_model_exclude_unset=True
-)
-def list_executions(control: Ctl, query: Annotated[ExecutionQuery, Query()]) -> dict[str, Any]:
+@router.get("/executions", operation_id="list_executions", response_model=ExecutionPage)
+def list_executions(control: Ctl, query: Annotated[ExecutionQuery, Query()]) -> Response:
     """Executions of all tasks, newest first; `total` counts all that match."""
-    return execution_page(control, query)
+    return _page(control, query)
+
+
+@router.get("/tasks/{task_id}/executions", operation_id="list_task_executions", response_model=ExecutionPage)
+def list_task_executions(
+    control: Ctl, task_id: TaskId, query: Annotated[ExecutionQuery, Query()]
+) -> Response:
+    """Its executions, newest first."""
+    task_row(control, task_id)
+    return _page(control, query, task_id=task_id)
+
+
+@router.post("/executions", status_code=201, operation_id="run_definition", response_model=TriggeredOut)
+def run_definition(
+    request: Request, control: Ctl, actor: Actor, key_of: KeyOf, body: Annotated[RunIn, Body()]
+) -> Response:
+    """Run a definition once, without registering it. Its schedule, if it has one, is not followed."""
+    # Imported late: 0.1 s that a start without such requests never pays.
+    from zquant_flow.definitions.schema import parse_definition
+
+    try:
+        parsed = parse_definition(
+            body.definition, origin="rest", executors=load_executors(), task_name=_name_of(control)
+        )
+    except DefinitionErrors as exc:
+        raise DefinitionErrors(
+            [FieldError(("definition", *error.path), error.message, error.code) for error in exc.errors]
+        ) from exc
+    execution_id = control.operations.run(
+        parsed.task,
+        actor=actor,
+        params=checked(body.params),
+        key=key_of("run_definition", body.model_dump()),
+    )
+    return Json({"message": message("triggered", request), "execution_id": execution_id}, status_code=201)
+
+
+@router.get("/executions/{execution_id}", operation_id="get_execution", response_model=ExecutionOut)
+def get_execution(control: Ctl, execution_id: ExecutionId, include: Include = "") -> Response:
+    """One execution; `include=attempts,children` adds its attempts and its nodes in the order of the plan."""
+    return _details(control, execution_row(control, execution_id), include)
 
 
 @router.get(
-    "/{execution_id}",
-    operation_id="get_execution",
+    "/tasks/{task_id}/executions/{execution_id}",
+    operation_id="get_task_execution",
     response_model=ExecutionOut,
-    response_model_exclude_unset=True,
 )
-def get_execution(control: Ctl, execution_id: ExecutionId, include: str = "") -> dict[str, Any]:
-    """One execution; `include=attempts,children` adds its attempts and its nodes in the order of the plan."""
-    wanted = {word for word in include.split(",") if word}
-    if not wanted <= {"attempts", "children"}:
-        raise BadRequest("include: `attempts`, `children`, or both with a comma between")
-    return execution_details(control, _row(control, execution_id), wanted)
+def get_task_execution(
+    control: Ctl, task_id: TaskId, execution_id: ExecutionId, include: Include = ""
+) -> Response:
+    """One of its executions, with live progress."""
+    row = history.one(control.database, execution_id)
+    if row is None or row.task_id != task_id:
+        raise ExecutionNotFound(
+            say("task {task} has no execution {execution}", task=task_id, execution=execution_id)
+        )
+    return _details(control, row, include)
 
 
-@router.post("/{execution_id}/terminate", operation_id="terminate_execution", response_model=ExecutionOut)
-def terminate_execution(control: Ctl, actor: Actor, execution_id: ExecutionId) -> dict[str, Any]:
+@router.post(
+    "/executions/{execution_id}/terminate", operation_id="terminate_execution", response_model=ExecutionOut
+)
+def terminate_execution(control: Ctl, actor: Actor, execution_id: ExecutionId) -> Response:
     """End it and all below it: SIGTERM, grace, SIGKILL."""
     control.operations.terminate(execution_id, actor=actor)
-    return execution_out(_row(control, execution_id))
+    return _details(control, execution_row(control, execution_id))
 
 
-@router.post("/{execution_id}/pause", operation_id="pause_execution", response_model=ExecutionOut)
-def pause_execution(control: Ctl, actor: Actor, execution_id: ExecutionId) -> dict[str, Any]:
+@router.post("/executions/{execution_id}/pause", operation_id="pause_execution", response_model=ExecutionOut)
+def pause_execution(control: Ctl, actor: Actor, execution_id: ExecutionId) -> Response:
     """Let it stand still: commands at once, Python at its next pause point."""
     control.operations.pause_execution(execution_id, actor=actor)
-    return execution_out(_row(control, execution_id))
+    return _details(control, execution_row(control, execution_id))
 
 
-@router.post("/{execution_id}/resume", operation_id="resume_execution", response_model=ExecutionOut)
-def resume_execution(control: Ctl, actor: Actor, execution_id: ExecutionId) -> dict[str, Any]:
-    """Let a paused execution go on."""
-    control.operations.resume_execution(execution_id, actor=actor)
-    return execution_out(_row(control, execution_id))
-
-
-@router.get("/{execution_id}/log", operation_id="get_log")
-def get_log(
+@router.post(
+    "/executions/{execution_id}/resume", operation_id="resume_execution", response_model=ExecutionOut
+)
+def resume_execution(
     control: Ctl,
+    actor: Actor,
     execution_id: ExecutionId,
-    attempt: Annotated[int | None, Query(ge=1, le=MAX_ID)] = None,
-    offset: Annotated[int, Query(ge=0, le=MAX_ID)] = 0,
-    limit: Annotated[int, Query(ge=1, le=LOG_PIECE)] = LOG_PIECE,
+    version: Literal["current", "original"] = "current",
 ) -> Response:
-    """The log of an attempt (the latest if none is named) from a byte offset; the header names where to go on."""
-    row = _row(control, execution_id)
-    path = log_path(control.data_dir, execution_id, attempt or row.retry_count + 1)
-    try:
-        data, following = read(path, offset, limit) if offset < _LONGEST_LOG else (b"", offset)
-    except OSError as exc:
-        raise Unavailable(f"the log can't be read: {exc.strerror}") from exc
-    return Response(
-        data,
-        media_type="text/plain; charset=utf-8",
-        headers={"X-Next-Offset": str(following), "X-Content-Type-Options": "nosniff"},
-    )
+    """Let a paused execution go on. One that did not succeed gets a new execution, which takes over what had succeeded."""
+    running = control.operations.resume_execution(execution_id, actor=actor, original=version == "original")
+    return _details(control, execution_row(control, running))
 
 
-def execution_details(control: Control, row: Any, wanted: Collection[str] = ()) -> dict[str, Any]:
-    """One execution with its params, and `attempts` and `children` where they are wanted."""
-    attempts = queries.attempts_of(control.database, row.id) if "attempts" in wanted else None
-    out = {**execution_out(row, attempts=attempts), "params": _params(control, row)}
-    if "children" in wanted:
-        out["children"] = _children(control, row)
-    return out
+def execution_row(control: Control, execution_id: int) -> Any:
+    """The row of an execution, with its `task_name`. Raises ExecutionNotFound."""
+    row = history.one(control.database, execution_id)
+    if row is None:
+        raise ExecutionNotFound(say("no execution has the id {id}", id=execution_id))
+    return row
 
 
-def execution_page(control: Control, query: ExecutionQuery, *, task_id: int | None = None) -> dict[str, Any]:
-    """One page of executions, of one task or of all."""
-    rows, total = queries.list_executions(
-        control.database,
-        skip=query.skip,
-        limit=query.limit,
+def _page(control: Control, query: ExecutionQuery, *, task_id: int | None = None) -> Response:
+    of_tasks = None
+    if query.q or query.tag or query.source:
+        of_tasks = TaskFilter(text=query.q, tag=query.tag, source=query.source, archived=True)
+    wanted = Wanted(
         task_id=task_id,
-        status=query.status,
+        tasks=of_tasks,
+        statuses=tuple(query.status),
+        trigger_types=_trigger_types(query),
         since=to_micros(control.instant(query.since)),
         until=to_micros(control.instant(query.until)),
-        nodes=query.include == "nodes",
+        inline=query.include == "nodes",
     )
-    return {"executions": [execution_out(row) for row in rows], "total": total}
+    after = paging.position(query.cursor, _ORDER, int, int)
+    found = history.page(
+        control.database,
+        wanted,
+        limit=query.limit,
+        skip=query.skip,
+        after=(after[0], after[1]) if after else None,
+    )
+    following = paging.cursor(_ORDER, *found.following) if found.following else None
+    rows = (execution_out(row) for row in found.rows)
+    return streamed("executions", rows, total=found.total, next_cursor=following)
+
+
+def _trigger_types(query: ExecutionQuery) -> tuple[str, ...]:
+    unknown = [kind for kind in query.trigger_type if kind not in list(TriggerType)]
+    if unknown:
+        known = joined(", ", [kind.value for kind in TriggerType])
+        raise BadRequest(say("trigger_type {kind!r} is not one of {known}", kind=unknown[0], known=known))
+    return tuple(query.trigger_type)
+
+
+def _name_of(control: Control) -> Any:
+    def name_of(task_id: int) -> str | None:
+        entry = control.registry.by_id.get(task_id)
+        return entry.name if entry else None
+
+    return name_of
+
+
+def _details(control: Control, row: Any, include: str = "") -> Response:
+    """One execution with its params, and `attempts` and `children` where they are wanted."""
+    wanted = _included(include)
+    attempts = queries.attempts_of(control.database, row.id) if "attempts" in wanted else None
+    params = _params(control, row)
+    out = {**execution_out(row, attempts=attempts), "params": params}
+    if "children" in wanted:
+        return streamed("children", _children(control, row, params), **out)
+    return Json(out)
+
+
+def _included(include: str) -> Collection[str]:
+    wanted = {word for word in include.split(",") if word}
+    if not wanted <= {"attempts", "children"}:
+        raise BadRequest(say("include: `attempts`, `children`, or both with a comma between"))
+    return wanted
 
 
 def _params(control: Control, row: Any) -> dict[str, Any]:
@@ -135,27 +204,21 @@ def _params(control: Control, row: Any) -> dict[str, Any]:
     return stored(row.params) or {}
 
 
-def _children(control: Control, row: Any) -> list[dict[str, Any]]:
+def _children(control: Control, row: Any, params: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """A workflow's nodes: those with rows, and those of the plan that have none yet."""
-    params = _params(control, row)
-    found = [
-        execution_out(child)
-        if child.params or not child.inline
-        else {**execution_out(child), "params": params}
-        for child in queries.children_of(control.database, row)
-    ]
-    if Status(row.status) not in (Status.PENDING, Status.RUNNING, Status.PAUSED):
-        return found
-    known = {child["node"] for child in found}
+    known: set[str | None] = set()
+    for child in history.children(control.database, row):
+        known.add(child.node)
+        shaped = execution_out(child)
+        yield shaped if child.params or not child.inline else {**shaped, "params": params}
+    if Status(row.status) in ACTIVE:
+        yield from _planned(control, row, known)
+
+
+def _planned(control: Control, row: Any, known: Collection[str | None]) -> Iterator[dict[str, Any]]:
     entry = control.registry.by_id.get(row.task_id)
     if entry is None or entry.version != row.version or entry.definition.workflow is None:
-        return found
-    nodes = entry.definition.workflow.nodes
-    return found + [planned_out(row, node.name) for node in nodes if node.name not in known]
-
-
-def _row(control: Control, execution_id: int) -> Any:
-    row = queries.execution_row(control.database, execution_id)
-    if row is None:
-        raise ExecutionNotFound(f"no execution has the id {execution_id}")
-    return row
+        return
+    for node in entry.definition.workflow.nodes:
+        if node.name not in known:
+            yield planned_out(row, node.name)

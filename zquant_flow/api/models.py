@@ -1,17 +1,83 @@
-"""Which fields have tasks, executions and errors in JSON? (CONTRACT: the promised names)"""
+"""Which fields have the answers and requests of the API? (CONTRACT: the promised names)
+
+Instants are ISO 8601 with offset. The client (`zquant_flow.client`) is typed by these same models.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from enum import StrEnum
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from zquant_flow.core.status import Status
+
+MAX_ID = 2**63 - 1
+Id = Annotated[int, Field(ge=1, le=MAX_ID)]
+
+_TASK: dict[str, JsonValue] = {
+    "id": 7,
+    "name": "sync-daily",
+    "job_id": "task_7",
+    "task_type": "common_task",
+    "cron_expression": "0 18 * * 1-5",
+    "interval_seconds": None,
+    "enabled": True,
+    "paused": False,
+    "description": "daily bars",
+    "config": {"command": "python sync_daily.py", "timeout_seconds": 3600},
+    "max_retries": 3,
+    "retry_interval": 60,
+    "created_by": "admin",
+    "created_time": "2026-01-05T08:00:00+00:00",
+    "updated_by": "admin",
+    "updated_time": "2026-01-05T08:00:00+00:00",
+    "latest_execution_id": 41,
+    "latest_execution_time": "2026-01-05T10:00:00+00:00",
+    "latest_execution_status": "success",
+    "latest_execution_current_item": None,
+    "latest_execution_progress": 100.0,
+    "schedule_status": "success",
+    "next_run_time": "2026-01-06T10:00:00+00:00",
+    "timezone": "Asia/Shanghai",
+    "tags": ["market"],
+    "source": "7-sync-daily.yaml",
+    "version": 1,
+    "content_hash": "9f2c...",
+    "executor": "command",
+    "params": {},
+    "overlap": "skip",
+    "archived_time": None,
+    "warnings": [],
+}
+_EXECUTION: dict[str, JsonValue] = {
+    "id": 41,
+    "task_id": 7,
+    "task_name": "sync-daily",
+    "status": "success",
+    "start_time": "2026-01-05T10:00:00.004+00:00",
+    "end_time": "2026-01-05T10:01:30.012+00:00",
+    "duration_seconds": 90.008,
+    "result": {"rows": 5312},
+    "error_message": None,
+    "retry_count": 0,
+    "progress_percent": 100.0,
+    "is_paused": False,
+    "logical_time": "2026-01-05T10:00:00+00:00",
+    "trigger_type": "schedule",
+    "params": {},
+    "version": 1,
+}
+
+
+# ── tasks ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class TaskOut(BaseModel):
-    """A task as lists and details show it. Instants are ISO 8601 with offset; `progress` is 0 to 100."""
+    """A task as lists and details show it; `progress` is 0 to 100, `schedule_status` as docs/states.md says."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [_TASK]})
 
     id: int
     name: str
@@ -48,16 +114,236 @@ class TaskOut(BaseModel):
     warnings: list[str] = Field(default_factory=list)
 
 
+class NodeOut(BaseModel):
+    """A node of a workflow, as `include_nodes` lists it: no task of its own, so `id` is null, unless it refers to one."""
+
+    id: int | None
+    name: str
+    task: str | None
+    executor: str | None
+    dependencies: list[str]
+    trigger_rule: str
+
+
 class TaskPage(BaseModel):
+    """A page of tasks; `total` counts all that match, `next_cursor` asks for the page after this one."""
+
     tasks: list[TaskOut]
     total: int
+    next_cursor: str | None = None
+
+
+class VersionOut(BaseModel):
+    """One version of a task's definition: `definition` in the words of task files."""
+
+    version: int
+    content_hash: str
+    created_time: datetime
+    current: bool
+    definition: dict[str, Any] | None = None
+
+
+class VersionPage(BaseModel):
+    versions: list[VersionOut]
+    total: int
+
+
+class TriggerIn(BaseModel):
+    """`logical_time` names the instant that this execution stands for; `rerun` allows one that has fired."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"params": {"symbol": "600519"}, "logical_time": None}]},
+    )
+
+    params: dict[str, Any] | None = None
+    logical_time: datetime | None = None
+    rerun: bool = False
+
+
+class TriggeredOut(BaseModel):
+    """An execution was made, and will be found under this id."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"message": "task triggered", "execution_id": 42}]}
+    )
+
+    message: str
+    execution_id: int
+
+
+BulkAction = Literal["enable", "disable", "pause", "resume", "trigger", "delete"]
+
+
+class BulkIn(BaseModel):
+    """One action on many tasks; `params` for `trigger`, `force` for `delete`."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"action": "disable", "task_ids": [7, 8]}]}
+    )
+
+    action: BulkAction
+    task_ids: Annotated[list[Id], Field(min_length=1, max_length=1000)]
+    params: dict[str, Any] | None = None
+    force: bool = False
+
+
+class BulkItem(BaseModel):
+    """What became of one task: `ok`, else the code and words of its error."""
+
+    task_id: int
+    ok: bool
+    execution_id: int | None = None
+    code: str | None = None
+    detail: str | None = None
+
+
+class BulkOut(BaseModel):
+    results: list[BulkItem]
+    succeeded: int
+    failed: int
+
+
+class BackfillIn(BaseModel):
+    """One execution for each logical time of the schedule in [from, to], none twice; at most `parallel` at once."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        populate_by_name=True,
+        json_schema_extra={
+            "examples": [
+                {"from": "2026-01-01T00:00:00+08:00", "to": "2026-01-31T23:59:59+08:00", "parallel": 2}
+            ]
+        },
+    )
+
+    from_: Annotated[datetime, Field(alias="from")]
+    to: datetime
+    parallel: Annotated[int, Field(ge=1, le=1000)] = 1
+    params: dict[str, Any] | None = None
+    dry_run: bool = False
+
+
+class BackfillOut(BaseModel):
+    """What was made: executions by logical time; `fired_before` had one already. Nothing is made by a `dry_run`."""
+
+    backfill_id: int | None
+    executions: list[BackfillItem]
+    fired_before: list[datetime]
+    dry_run: bool = False
+
+
+class BackfillItem(BaseModel):
+    logical_time: datetime
+    execution_id: int | None
+
+
+class FireOut(BaseModel):
+    """An entry of the ledger: an instant that fired, or an instant or span that was skipped, with the reason."""
+
+    logical_time: datetime
+    until: datetime
+    outcome: str
+    execution_id: int | None
+    recorded_time: datetime
+
+
+class FirePage(BaseModel):
+    fires: list[FireOut]
+
+
+class WorkflowNodeOut(BaseModel):
+    """A node of a workflow in the order of its plan; `status` and `execution_id` with `execution_id=` of an execution."""
+
+    name: str
+    task: str | None
+    task_id: int | None
+    executor: str | None
+    dependencies: list[str]
+    trigger_rule: str
+    execution_id: int | None = None
+    status: str | None = None
+
+
+class EdgeOut(BaseModel):
+    """`to` waits for `from`."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    from_: Annotated[str, Field(alias="from")]
+    to: str
+
+
+class WorkflowOut(BaseModel):
+    """The graph of a workflow: nodes, edges, and the names in an order in which they can run."""
+
+    task_id: int
+    version: int
+    workflow_type: str
+    on_failure: str
+    max_parallel: int | None
+    nodes: list[WorkflowNodeOut]
+    edges: list[EdgeOut]
+    order: list[str]
+
+
+class ValidationOut(BaseModel):
+    """Whether a definition could be registered, and what stands against it."""
+
+    valid: bool
+    errors: list[FieldErrorOut]
+    warnings: list[str] = Field(default_factory=list)
+
+
+class ReasonOut(BaseModel):
+    """One fact that answers why: a code for machines, words for people, and what it is about."""
+
+    code: str
+    detail: str
+    execution_id: int | None = None
+    task_id: int | None = None
+    until: datetime | None = None
+
+
+class ExplainOut(BaseModel):
+    """Why a task is, or is not, running now; when it will next."""
+
+    task_id: int
+    name: str
+    running: bool
+    summary: str
+    reasons: list[ReasonOut]
+    next_run_time: datetime | None
+    next_runs: list[datetime]
+    schedule: str | None
+
+
+class UpcomingOut(BaseModel):
+    """A fire that is ahead."""
+
+    task_id: int
+    name: str
+    logical_time: datetime
+
+
+class UpcomingPage(BaseModel):
+    """The fires of a span, by time; `complete` is false where there were more than `limit`."""
+
+    upcoming: list[UpcomingOut]
+    complete: bool
+
+
+# ── executions ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class ExecutionOut(BaseModel):
     """An execution. `duration_seconds` by the monotonic clock; `result` is what the work returned."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXECUTION]})
+
     id: int | None
     task_id: int
+    task_name: str | None
     status: str
     start_time: datetime | None
     end_time: datetime | None
@@ -87,6 +373,7 @@ class ExecutionOut(BaseModel):
     node: str | None
     resume_from_execution_id: int | None
     reused_from: int | None
+    backfill_id: int | None
     version: int
     waiting_for: str | None
     waiting_until: datetime | None
@@ -110,15 +397,122 @@ class AttemptOut(BaseModel):
 
 
 class ExecutionPage(BaseModel):
+    """A page of executions, newest first; `total` counts all that match, `next_cursor` asks for the next page."""
+
     executions: list[ExecutionOut]
+    total: int
+    next_cursor: str | None = None
+
+
+class ExecutionQuery(BaseModel):
+    """Which executions, and which page of them. `status` and `trigger_type` may be named several times.
+
+    `tag`, `source` and `q` are of their tasks; inline nodes come only with `include=nodes`.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    skip: Annotated[int, Field(ge=0, le=MAX_ID)] = 0
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    cursor: Annotated[str | None, Field(max_length=500)] = None
+    status: list[Status] = Field(default_factory=list)
+    trigger_type: list[str] = Field(default_factory=list)
+    since: datetime | None = None
+    until: datetime | None = None
+    q: Annotated[str | None, Field(max_length=200)] = None
+    tag: Annotated[str | None, Field(max_length=200)] = None
+    source: Annotated[str | None, Field(max_length=1000)] = None
+    include: Literal["nodes"] | None = None
+
+
+class RunIn(BaseModel):
+    """A definition as a task file has it, to be run once without being registered."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"definition": {"name": "probe", "command": "date"}, "params": {}}]},
+    )
+
+    definition: dict[str, Any]
+    params: dict[str, Any] | None = None
+
+
+class StatsOut(BaseModel):
+    """Statistics of executions made in a span; `success_rate` (0 to 1) is of those that have ended."""
+
+    total_executions: int
+    success_count: int
+    failed_count: int
+    running_count: int
+    terminated_count: int
+    completed_count: int
+    success_rate: float | None
+    avg_duration_seconds: float | None
+    latest_execution_time: datetime | None
+    duration_percentiles: dict[str, float]
+    """Seconds by percentile: `p50`, `p90`, `p95`, `p99` of successful executions; empty without any."""
+
+
+class TaskStatsOut(BaseModel):
+    """One task's part of the statistics."""
+
+    task_id: int
+    name: str
+    total_executions: int
+    success_count: int
+    failed_count: int
+    terminated_count: int
+    completed_count: int
+    success_rate: float | None
+    avg_duration_seconds: float | None
+    latest_execution_time: datetime | None
+
+
+class TaskStatsPage(BaseModel):
+    tasks: list[TaskStatsOut]
     total: int
 
 
+class PointOut(BaseModel):
+    """One step of a time series: what was made in [start, start + step)."""
+
+    start: datetime
+    success: int
+    failed: int
+    terminated: int
+    completed: int
+    avg_duration_seconds: float | None
+
+
+class SeriesOut(BaseModel):
+    """Counts and mean durations by step of `step_seconds`; steps without executions are there, with zeros."""
+
+    step_seconds: int
+    points: list[PointOut]
+
+
+# ── the rest ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class FieldErrorOut(BaseModel):
+    """What is wrong with one field: its path such as `tasks.1.dependencies.0`, empty for the whole."""
+
+    field: str
+    code: str
+    message: str
+
+
 class ErrorOut(BaseModel):
-    """Every error's shape: a code for machines, words for people, and where there is one the field."""
+    """Every error's shape: a code for machines (docs/errors.md), words for people, and where there are some the fields."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={"examples": [{"code": "task_not_found", "detail": "no task has the id 7"}]},
+    )
 
     code: str
     detail: str
+    errors: list[FieldErrorOut] | None = None
 
 
 class LoadErrorOut(BaseModel):
@@ -135,4 +529,74 @@ class LoadErrorPage(BaseModel):
     total: int
 
 
+class ExecutorOut(BaseModel):
+    """A kind of work that tasks can name, and the place of its code."""
+
+    name: str
+    entry: str
+
+
+class ExecutorPage(BaseModel):
+    executors: list[ExecutorOut]
+
+
+class PluginOut(BaseModel):
+    """A plugin that is registered: its version where it is a package, its executors, the hooks it takes part in."""
+
+    name: str
+    version: str | None
+    source: str
+    executors: list[str]
+    hooks: list[str]
+
+
+class PluginPage(BaseModel):
+    plugins: list[PluginOut]
+
+
+class TokenIn(BaseModel):
+    """A new token's name, and when it ends; never, without `expires_time`."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "grafana"}]})
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    expires_time: datetime | None = None
+
+
+class TokenOut(BaseModel):
+    """A bearer token; `token` itself is shown once, in the answer that makes it."""
+
+    id: int
+    name: str
+    created_by: str
+    created_time: datetime
+    expires_time: datetime | None
+    token: str | None = None
+
+
+class TokenPage(BaseModel):
+    tokens: list[TokenOut]
+
+
+class EventKind(StrEnum):
+    """What the event stream tells of."""
+
+    EXECUTION = "execution"
+    TASK = "task"
+    LOAD_ERRORS = "load_errors"
+
+
+class ServerOut(BaseModel):
+    """What serves here."""
+
+    version: str
+    timezone: str
+    tasks: int
+    load_errors: int
+    started_time: datetime
+    locale: str
+
+
+BackfillOut.model_rebuild()
 ExecutionOut.model_rebuild()
+ValidationOut.model_rebuild()

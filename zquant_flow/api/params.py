@@ -9,6 +9,7 @@ from typing import Any
 from zquant_flow.definitions.faults import FieldError, Path
 from zquant_flow.definitions.json_values import to_plain
 from zquant_flow.errors import ParamsError
+from zquant_flow.wording import joined, say
 
 MAX_CHARACTERS = 1_000_000
 _MAX_INT = 2**63
@@ -22,13 +23,15 @@ def checked(params: Mapping[str, Any] | None) -> dict[str, Any] | None:
     plain: dict[str, Any] = to_plain(params, errors, ("params",))
     errors += _large_numbers(plain, ("params",))
     if not errors and (size := len(json.dumps(plain, ensure_ascii=False))) > MAX_CHARACTERS:
-        message = (
-            f"{size:,} characters as JSON, more than {MAX_CHARACTERS:,}: send the place of the data instead"
+        message = say(
+            "{count:,} characters as JSON, more than {limit:,}: send the place of the data instead",
+            count=size,
+            limit=MAX_CHARACTERS,
         )
         errors.append(FieldError(("params",), message, "too_large"))
     if errors:
         raise ParamsError(
-            "; ".join(f"{error.field}: {error.message}" for error in errors[:10]),
+            joined("; ", (error.described for error in errors[:10])),
             errors=[{"field": error.field, "code": error.code, "message": error.message} for error in errors],
         )
     return plain
@@ -42,4 +45,4 @@ def _large_numbers(value: Any, path: Path) -> Iterator[FieldError]:
         for index, item in enumerate(value):
             yield from _large_numbers(item, (*path, index))
     elif isinstance(value, int) and not -_MAX_INT <= value < _MAX_INT:
-        yield FieldError(path, "a whole number of more than 64 bits: write it as text", "not_json")
+        yield FieldError(path, say("a whole number of more than 64 bits: write it as text"), "not_json")

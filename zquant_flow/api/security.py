@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import secrets
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -11,8 +10,11 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from zquant_flow.api.control import Ctl
 from zquant_flow.errors import ZquantFlowError
+from zquant_flow.wording import say
 
-_bearer = HTTPBearer(auto_error=False, description="The token in `<data>/admin.token`.")
+_bearer = HTTPBearer(
+    auto_error=False, description="The token in `<data>/admin.token`, or one made by `/tokens`."
+)
 
 
 class Unauthorized(ZquantFlowError):
@@ -26,12 +28,12 @@ def signed_in(
     control: Ctl, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> str:
     """The name of the caller. Raises Unauthorized."""
-    given = credentials.credentials.encode() if credentials else b""
-    if not secrets.compare_digest(given, control.token.encode()):
+    name = control.tokens.name_of(credentials.credentials) if credentials else None
+    if name is None:
         raise Unauthorized(
-            "send `Authorization: Bearer TOKEN`; the token stands in admin.token of the data folder"
+            say("send `Authorization: Bearer TOKEN`; the token stands in admin.token of the data folder")
         )
-    return "admin"
+    return name
 
 
 Actor = Annotated[str, Depends(signed_in)]

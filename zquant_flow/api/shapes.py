@@ -8,10 +8,12 @@ from typing import Any
 
 from zquant_flow.api.models import AttemptOut, ExecutionOut
 from zquant_flow.core.instants import from_micros
-from zquant_flow.core.model import DEFAULT_RETRY_INTERVAL, Action, Isolation, TaskDef, Workflow
+from zquant_flow.core.model import DEFAULT_RETRY_INTERVAL, Action, Isolation, Node, TaskDef, Workflow
 from zquant_flow.core.status import Status, schedule_status
 from zquant_flow.definitions.json_values import MAX_DEPTH, to_plain
 from zquant_flow.definitions.loader import LoadError
+from zquant_flow.definitions.registry import Entry
+from zquant_flow.engine.registration import ADHOC
 
 
 def task_out(
@@ -26,10 +28,10 @@ def task_out(
     active = list(active)
     rules = definition.schedule.rules if definition.schedule else ()
     interval = next((rule.interval for rule in rules if rule.interval is not None), None)
-    retry = definition.action.retry if definition.action else None
+    retry = definition.action.retry if definition.action else definition.retry
     return {
         "id": row.id,
-        "name": row.name,
+        "name": shown_name(row.name),
         "job_id": f"task_{row.id}",
         "task_type": row.task_type,
         "cron_expression": next((rule.cron for rule in rules if rule.cron is not None), None),
@@ -38,8 +40,8 @@ def task_out(
         "paused": row.paused,
         "description": row.description,
         "config": config_out(definition),
-        "max_retries": retry.max_retries if retry else 0,
-        "retry_interval": retry.interval.total_seconds() if retry else 60.0,
+        "max_retries": retry.max_retries,
+        "retry_interval": retry.interval.total_seconds(),
         "created_by": row.created_by,
         "created_time": from_micros(row.created_time),
         "updated_by": row.updated_by,
@@ -70,6 +72,7 @@ def execution_out(row: Any, *, attempts: Iterable[Any] | None = None) -> dict[st
     out = {
         "id": row.id,
         "task_id": row.task_id,
+        "task_name": shown_name(row.task_name) if hasattr(row, "task_name") else None,
         "status": row.status,
         "start_time": from_micros(row.start_time),
         "end_time": from_micros(row.end_time),
@@ -99,6 +102,7 @@ def execution_out(row: Any, *, attempts: Iterable[Any] | None = None) -> dict[st
         "node": row.node,
         "resume_from_execution_id": row.resume_from_execution_id,
         "reused_from": row.reused_from,
+        "backfill_id": row.backfill_id,
         "version": row.version,
         "waiting_for": row.waiting_for,
         "waiting_until": from_micros(row.waiting_until),
@@ -107,6 +111,11 @@ def execution_out(row: Any, *, attempts: Iterable[Any] | None = None) -> dict[st
     if attempts is not None:
         out["attempts"] = [attempt_out(attempt) for attempt in attempts] + _attempt_under_way(row, status)
     return out
+
+
+def shown_name(name: str) -> str:
+    """A task's name without what makes that of a hidden one unique."""
+    return name.partition(ADHOC)[0]
 
 
 def stored(text: str | None) -> Any:
@@ -130,6 +139,59 @@ def _is_deep(value: Any) -> bool:
     return bool(level)
 
 
+def version_out(row: Any, current: int) -> dict[str, Any]:
+    """A version of a definition, without what it says."""
+    return {
+        "version": row.version,
+        "content_hash": row.content_hash,
+        "created_time": from_micros(row.created_time),
+        "current": row.version == current,
+    }
+
+
+def execution_event(row: Any) -> dict[str, Any]:
+    """An execution as the event stream tells of it: without params and result, which may be large."""
+    return {
+        "id": row.id,
+        "task_id": row.task_id,
+        "task_name": shown_name(row.task_name),
+        "status": row.status,
+        "node": row.node,
+        "parent_execution_id": row.parent_execution_id,
+        "root_execution_id": row.root_id,
+        "trigger_type": row.trigger_type,
+        "logical_time": from_micros(row.logical_time),
+        "version": row.version,
+        "retry_count": row.retry_count,
+        "progress_percent": row.progress_percent,
+        "current_item": row.current_item,
+        "start_time": from_micros(row.start_time),
+        "end_time": from_micros(row.end_time),
+        "duration_seconds": row.duration_seconds,
+        "error_code": row.error_code,
+        "error_message": row.error_message,
+        "waiting_for": row.waiting_for,
+        "pause_requested": row.pause_requested,
+        "terminate_requested": row.terminate_requested,
+        "change": row.change_seq,
+    }
+
+
+def task_event(row: Any) -> dict[str, Any]:
+    """A task as the event stream tells of it."""
+    return {
+        "id": row.id,
+        "name": row.name,
+        "enabled": row.enabled,
+        "paused": row.paused,
+        "archived": row.archived_at is not None,
+        "version": row.version,
+        "source": row.source,
+        "next_run_time": from_micros(row.next_fire) if row.archived_at is None else None,
+        "change": row.change_seq,
+    }
+
+
 def attempt_out(row: Any) -> dict[str, Any]:
     """One attempt that has ended."""
     return {
@@ -142,6 +204,18 @@ def attempt_out(row: Any) -> dict[str, Any]:
         "signal": row.signal,
         "error_code": row.error_code,
         "error_message": row.error_message,
+    }
+
+
+def node_out(node: Node, entry: Entry | None) -> dict[str, Any]:
+    """A node of a workflow; `entry` is the task that it refers to."""
+    return {
+        "id": entry.id if entry else None,
+        "name": node.name,
+        "task": node.task,
+        "executor": node.action.executor if node.action else None,
+        "dependencies": list(node.dependencies),
+        "trigger_rule": node.trigger_rule.value,
     }
 
 

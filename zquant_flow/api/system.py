@@ -1,4 +1,4 @@
-"""Is it well, and what could not be loaded? Health for machines, load errors and executors for people."""
+"""Is it well, what could not be loaded, and what is installed here? Health for machines, the rest for people too."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 
+from zquant_flow import __version__
+from zquant_flow.api.answers import Json
 from zquant_flow.api.control import Ctl
-from zquant_flow.api.models import LoadErrorPage
+from zquant_flow.api.languages import headers_of, language_of, said
+from zquant_flow.api.models import ExecutorPage, LoadErrorPage, PluginPage, ServerOut
 from zquant_flow.api.security import from_here, signed_in
 from zquant_flow.api.shapes import load_errors_out
+from zquant_flow.core.instants import from_micros
 from zquant_flow.errors import NotFound
-from zquant_flow.executors.installed import executor_classes
+from zquant_flow.executors.installed import executor_classes, installed_plugins
+from zquant_flow.wording import say
 
 router = APIRouter(tags=["system"], dependencies=[Depends(signed_in)])
 open_router = APIRouter(tags=["health"])
@@ -20,9 +25,11 @@ open_router = APIRouter(tags=["health"])
 
 
 @router.get("/load-errors", operation_id="list_load_errors", response_model=LoadErrorPage)
-def list_load_errors(control: Ctl) -> dict[str, Any]:
+def list_load_errors(request: Request, response: Response, control: Ctl) -> dict[str, Any]:
     """The files that could not be loaded, with line and column; their last good versions stay."""
-    found = load_errors_out(control.registry.errors)
+    language = language_of(request)
+    response.headers.update(headers_of(language))
+    found = said(load_errors_out(control.registry.errors), language)
     return {"load_errors": found, "total": len(found)}
 
 
@@ -32,11 +39,40 @@ def openapi(request: Request) -> JSONResponse:
     return JSONResponse(request.app.openapi())
 
 
-@router.get("/executors", operation_id="list_executors")
-def list_executors() -> dict[str, Any]:
+@router.get("/server", operation_id="get_server", response_model=ServerOut)
+def get_server(control: Ctl) -> Response:
+    """What serves here."""
+    return Json(
+        {
+            "version": __version__,
+            "timezone": control.zone.key,
+            "locale": control.locale,
+            "started_time": from_micros(control.started),
+            "tasks": len(control.registry.by_id),
+            "load_errors": len(control.registry.errors),
+        }
+    )
+
+
+@router.get("/schema", operation_id="get_definition_schema")
+def get_definition_schema() -> dict[str, Any]:
+    """The JSON Schema of task files, for editors and forms."""
+    from zquant_flow.definitions.schema import json_schema  # 0.1 s that a start never pays
+
+    return json_schema()
+
+
+@router.get("/plugins", operation_id="list_plugins", response_model=PluginPage)
+def list_plugins() -> Response:
+    """The plugins that are registered, the built-ins among them."""
+    return Json({"plugins": installed_plugins()})
+
+
+@router.get("/executors", operation_id="list_executors", response_model=ExecutorPage)
+def list_executors() -> Response:
     """The kinds of work that tasks can name."""
     classes = executor_classes()
-    return {"executors": [{"name": name, "entry": cls.entry()} for name, cls in classes.items()]}
+    return Json({"executors": [{"name": name, "entry": cls.entry()} for name, cls in classes.items()]})
 
 
 @router.get("/executors/{name}/schema", operation_id="get_executor_schema")
@@ -44,7 +80,7 @@ def get_executor_schema(name: str) -> dict[str, Any]:
     """The JSON Schema of an executor's config."""
     cls = executor_classes().get(name)
     if cls is None:
-        raise NotFound(f"no executor is named {name!r}")
+        raise NotFound(say("no executor is named {name!r}", name=name))
     return cls.Config.model_json_schema()
 
 
@@ -52,7 +88,7 @@ def get_executor_schema(name: str) -> dict[str, Any]:
 def healthz(request: Request) -> Response:
     """Alive."""
     if not from_here(request):
-        return JSONResponse({"code": "unauthorized", "detail": "only from this machine"}, 401)
+        return _elsewhere(request)
     return JSONResponse({"status": "ok"})
 
 
@@ -60,9 +96,15 @@ def healthz(request: Request) -> Response:
 def readyz(request: Request, control: Ctl) -> Response:
     """Ready: the engine decides, and the tasks folder is as it should be."""
     if not from_here(request):
-        return JSONResponse({"code": "unauthorized", "detail": "only from this machine"}, 401)
+        return _elsewhere(request)
     if not control.engine.running:
         return JSONResponse({"status": "stopped"}, 503, {"Retry-After": "5"})
     if control.folder.unavailable:
         return JSONResponse({"status": "degraded", "reason": control.folder.unavailable})
     return JSONResponse({"status": "ok", "tasks": len(control.registry.by_id)})
+
+
+def _elsewhere(request: Request) -> JSONResponse:
+    language = language_of(request)
+    content = {"code": "unauthorized", "detail": say("only from this machine")}
+    return JSONResponse(said(content, language), 401, headers_of(language))

@@ -1,261 +1,269 @@
-"""Tasks over REST: list, create, read, change, delete, and the buttons (CONTRACT)."""
+"""Tasks over REST: list, create, read, change, delete, and their versions (CONTRACT)."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Depends, Query, Request, Response
-from pydantic import BaseModel, ConfigDict
+from fastapi import APIRouter, Body, Depends, Header, Query
+from fastapi.responses import Response
 
-from zquant_flow.api.control import MAX_ID, Control, Ctl, ExecutionId, TaskId
-from zquant_flow.api.executions import ExecutionQuery, execution_details, execution_page
-from zquant_flow.api.languages import message
-from zquant_flow.api.models import ExecutionOut, ExecutionPage, TaskOut, TaskPage
-from zquant_flow.api.params import checked
+from zquant_flow.api import paging
+from zquant_flow.api.answers import Json
+from zquant_flow.api.control import MAX_ID, Control, Ctl, TaskId
+from zquant_flow.api.keys import KeyOf
+from zquant_flow.api.models import TaskOut, TaskPage, VersionOut, VersionPage
 from zquant_flow.api.security import Actor, signed_in
-from zquant_flow.api.shapes import task_out
-from zquant_flow.core.instants import from_micros, to_micros
+from zquant_flow.api.shapes import node_out, task_out, version_out
 from zquant_flow.core.model import TaskDef, TaskType, decode
-from zquant_flow.core.status import ACTIVE, TriggerType
+from zquant_flow.core.status import Status
 from zquant_flow.definitions.faults import DefinitionErrors, FieldError
-from zquant_flow.errors import BadRequest, ExecutionNotFound, TaskNotFound, WrongState
+from zquant_flow.engine.authored import state_tag
+from zquant_flow.errors import BadRequest, NotFound, TaskNotFound
 from zquant_flow.store import definitions as store
-from zquant_flow.store import queries
+from zquant_flow.store import queries, tasklist
+from zquant_flow.store.tasklist import TaskFilter
+from zquant_flow.wording import joined, say
 
 router = APIRouter(prefix="/tasks", tags=["tasks"], dependencies=[Depends(signed_in)])
 
-Limit = Annotated[int, Query(ge=1, le=1000)]
-Skip = Annotated[int, Query(ge=0, le=MAX_ID)]
-
-
-class TriggerIn(BaseModel):
-    """`logical_time` names the instant that this execution stands for; `rerun` allows one that has fired."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    params: dict[str, Any] | None = None
-    logical_time: datetime | None = None
-    rerun: bool = False
-
-
-class Triggered(BaseModel):
-    message: str
-    execution_id: int
+Text = Annotated[str | None, Query(max_length=200)]
+IfMatch = Annotated[
+    str | None,
+    Header(
+        alias="If-Match",
+        max_length=200,
+        description="The `ETag` of the task as you read it: 412 instead of a change if it is another by now.",
+    ),
+]
+Definition = Annotated[
+    dict[str, Any],
+    Body(
+        description="Any keys of a task file (`/schema`), or in the words of the origin: `cron_expression`, "
+        "`interval_seconds`, `config`.",
+        openapi_examples={
+            "cron": {
+                "summary": "A command by cron",
+                "value": {
+                    "name": "sync-daily",
+                    "task_type": "common_task",
+                    "cron_expression": "0 18 * * 1-5",
+                    "config": {"command": "python sync_daily.py", "timeout_seconds": 600},
+                    "max_retries": 3,
+                    "retry_interval": 60,
+                },
+            },
+            "workflow": {
+                "summary": "A workflow",
+                "value": {
+                    "name": "nightly",
+                    "cron": "30 18 * * 1-5",
+                    "timezone": "Asia/Shanghai",
+                    "workflow_type": "parallel",
+                    "tasks": [
+                        {"name": "calendar", "command": "python sync_calendar.py"},
+                        {"name": "daily", "command": "python sync_daily.py", "dependencies": ["calendar"]},
+                    ],
+                },
+            },
+        },
+    ),
+]
 
 
 @router.get("", operation_id="list_tasks", response_model=TaskPage)
 def list_tasks(
     control: Ctl,
-    skip: Skip = 0,
-    limit: Limit = 100,
+    skip: Annotated[int, Query(ge=0, le=MAX_ID)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: Annotated[str | None, Query(max_length=1000)] = None,
+    name: Text = None,
     task_type: TaskType | None = None,
     enabled: bool | None = None,
+    paused: bool | None = None,
+    status: Annotated[list[Status] | None, Query(description="Of the latest execution.")] = None,
     order_by: Annotated[str, Query(pattern="^[a-z_]+$")] = "id",
     order: Literal["asc", "desc"] = "asc",
-    q: Annotated[str | None, Query(max_length=200)] = None,
-    tag: Annotated[str | None, Query(max_length=200)] = None,
+    q: Text = None,
+    tag: Text = None,
+    source: Annotated[str | None, Query(max_length=1000, description="A file or folder of tasks.")] = None,
     archived: bool = False,
-) -> dict[str, Any]:
+    include_nodes: bool = False,
+) -> Response:
     """A page of tasks; `total` counts all that match."""
-    if order_by not in queries.TASK_ORDER:
-        raise BadRequest(f"order_by {order_by!r} is not one of {', '.join(queries.TASK_ORDER)}")
-    rows, total = queries.list_tasks(
-        control.database,
-        skip=skip,
-        limit=limit,
+    if order_by not in tasklist.ORDER:
+        known = joined(", ", tasklist.ORDER)
+        raise BadRequest(say("order_by {order!r} is not one of {known}", order=order_by, known=known))
+    wanted = TaskFilter(
+        name=name,
         task_type=task_type,
         enabled=enabled,
+        paused=paused,
+        statuses=tuple(status or ()),
         text=q,
         tag=tag,
+        source=source,
         archived=archived,
+    )
+    after = paging.position(cursor, f"{order_by} {order}", (str, int, bool, type(None)), int)
+    found = tasklist.page(
+        control.database,
+        wanted,
+        skip=skip,
+        limit=limit,
+        after=(after[0], after[1]) if after else None,
         order_by=order_by,
         descending=order == "desc",
     )
-    return {"tasks": _shaped(control, rows), "total": total}
+    following = paging.cursor(f"{order_by} {order}", *found.following) if found.following else None
+    tasks = _shaped(control, found.rows, include_nodes=include_nodes)
+    return Json({"tasks": tasks, "total": found.total, "next_cursor": following})
 
 
 @router.post("", status_code=201, operation_id="create_task", response_model=TaskOut)
-def create_task(control: Ctl, actor: Actor, body: Annotated[dict[str, Any], Body()]) -> dict[str, Any]:
-    """Make a task; it lands as a readable file in the tasks folder."""
-    entry, warnings = control.authored.create(body, actor=actor)
-    return _one(control, entry.id, warnings)
+def create_task(
+    control: Ctl, actor: Actor, key_of: KeyOf, body: Definition, new_id: bool = False
+) -> Response:
+    """Make a task; it lands as a readable file in the tasks folder. `new_id=true` starts afresh under an archived name."""
+    body = _emptied(body)
+    entry, warnings = control.authored.create(
+        body, actor=actor, key=key_of("create_task", new_id, body), new_id=new_id
+    )
+    return one_task(control, entry.id, warnings, status=201)
 
 
 @router.get("/{task_id}", operation_id="get_task", response_model=TaskOut)
-def get_task(control: Ctl, task_id: TaskId) -> dict[str, Any]:
-    """One task, archived ones too."""
-    return _one(control, task_id)
+def get_task(control: Ctl, task_id: TaskId, include_nodes: bool = False) -> Response:
+    """One task, archived ones too. Its `ETag` names the state of definition and switches."""
+    return one_task(control, task_id, include_nodes=include_nodes)
 
 
 @router.put("/{task_id}", operation_id="change_task", response_model=TaskOut)
 def change_task(
-    control: Ctl, actor: Actor, task_id: TaskId, body: Annotated[dict[str, Any], Body()]
-) -> dict[str, Any]:
+    control: Ctl, actor: Actor, task_id: TaskId, body: Definition, if_match: IfMatch = None
+) -> Response:
     """Change the given fields; `null` clears one; naming one kind of schedule replaces the other."""
-    changes = dict(body)
+    changes = _emptied(body)
     enabled = changes.pop("enabled", None)
     if enabled is not None and not isinstance(enabled, bool):
-        raise DefinitionErrors([FieldError(("enabled",), "true or false, without quotes", "wrong_type")])
+        raise DefinitionErrors([FieldError(("enabled",), say("true or false, without quotes"), "wrong_type")])
     warnings: tuple[str, ...] = ()
-    if changes or enabled is None:
-        _, warnings = control.authored.change(task_id, changes, actor=actor)
+    if changes or enabled is None or if_match is not None:
+        _, warnings = control.authored.change(
+            task_id, changes, actor=actor, expected=_expected(control, task_id, if_match)
+        )
     if enabled is not None:
         (control.operations.enable if enabled else control.operations.disable)(task_id, actor=actor)
-    return _one(control, task_id, warnings)
+    return one_task(control, task_id, warnings)
 
 
 @router.delete("/{task_id}", status_code=204, operation_id="delete_task")
 def delete_task(
-    control: Ctl, actor: Actor, task_id: TaskId, force: bool = False, terminate: bool = False
+    control: Ctl,
+    actor: Actor,
+    task_id: TaskId,
+    force: bool = False,
+    terminate: bool = False,
+    if_match: IfMatch = None,
 ) -> Response:
     """Remove its definition and archive it; what runs, ends by itself, or at once with `terminate=true`."""
-    control.authored.delete(task_id, actor=actor, force=force)
+    expected = _expected(control, task_id, if_match)
+    control.authored.delete(task_id, actor=actor, force=force, expected=expected)
     if terminate:
-        _terminate_all(control, task_id, actor)
+        control.operations.terminate_all(task_id, actor=actor)
     return Response(status_code=204)
 
 
-@router.post("/{task_id}/trigger", operation_id="trigger_task", response_model=Triggered)
-def trigger_task(
-    request: Request, control: Ctl, actor: Actor, task_id: TaskId, body: TriggerIn | None = None
-) -> dict[str, Any]:
-    """Run it now. 409 where `overlap: skip` and an execution is active, or that logical time has fired."""
-    body = body or TriggerIn()
-    execution_id = control.operations.trigger(
-        task_id,
-        actor=actor,
-        trigger_type=TriggerType.API,
-        params=checked(body.params),
-        logical_time=control.instant(body.logical_time),
-        rerun=body.rerun,
-    )
-    return {"message": message("triggered", request), "execution_id": execution_id}
+@router.get("/{task_id}/versions", operation_id="list_task_versions", response_model=VersionPage)
+def list_versions(control: Ctl, task_id: TaskId) -> Response:
+    """The versions of its definition, newest first."""
+    row = task_row(control, task_id)
+    found = [version_out(version, row.version) for version in store.versions(control.database, task_id)]
+    return Json({"versions": found, "total": len(found)})
 
 
-@router.post("/{task_id}/enable", operation_id="enable_task", response_model=TaskOut)
-def enable_task(control: Ctl, actor: Actor, task_id: TaskId) -> dict[str, Any]:
-    """Let its schedule fire, from now on."""
-    control.operations.enable(task_id, actor=actor)
-    return _one(control, task_id)
+@router.get("/{task_id}/versions/{version}", operation_id="get_task_version", response_model=VersionOut)
+def get_version(control: Ctl, task_id: TaskId, version: TaskId) -> Response:
+    """One version of its definition, in full."""
+    row = task_row(control, task_id)
+    found = store.version(control.database, task_id, version)
+    if found is None:
+        raise NotFound(say("task {id} has no version {version}", id=task_id, version=version))
+    return Json({**version_out(found, row.version), "definition": json.loads(found.body)})
 
 
-@router.post("/{task_id}/disable", operation_id="disable_task", response_model=TaskOut)
-def disable_task(control: Ctl, actor: Actor, task_id: TaskId) -> dict[str, Any]:
-    """Skip its fires; what is pending goes on."""
-    control.operations.disable(task_id, actor=actor)
-    return _one(control, task_id)
-
-
-@router.post("/{task_id}/pause", operation_id="pause_task", response_model=TaskOut)
-def pause_task(control: Ctl, actor: Actor, task_id: TaskId) -> dict[str, Any]:
-    """Skip its fires and hold what is pending."""
-    control.operations.pause(task_id, actor=actor)
-    return _one(control, task_id)
-
-
-@router.post("/{task_id}/resume", operation_id="resume_task", response_model=TaskOut)
-def resume_task(control: Ctl, actor: Actor, task_id: TaskId) -> dict[str, Any]:
-    """Undo a pause."""
-    control.operations.resume(task_id, actor=actor)
-    return _one(control, task_id)
-
-
-@router.get("/{task_id}/executions", operation_id="list_task_executions", response_model=ExecutionPage)
-def list_task_executions(
-    control: Ctl, task_id: TaskId, query: Annotated[ExecutionQuery, Query()]
-) -> dict[str, Any]:
-    """Its executions, newest first."""
-    _row(control, task_id)
-    return execution_page(control, query, task_id=task_id)
-
-
-@router.get(
-    "/{task_id}/executions/{execution_id}",
-    operation_id="get_task_execution",
-    response_model=ExecutionOut,
-    response_model_exclude_unset=True,
-)
-def get_task_execution(control: Ctl, task_id: TaskId, execution_id: ExecutionId) -> dict[str, Any]:
-    """One of its executions, with live progress."""
-    row = queries.execution_row(control.database, execution_id)
-    if row is None or row.task_id != task_id:
-        raise ExecutionNotFound(f"task {task_id} has no execution {execution_id}")
-    return execution_details(control, row)
-
-
-@router.get("/{task_id}/fires", operation_id="list_fires")
-def list_fires(
-    control: Ctl,
-    task_id: TaskId,
-    since: Annotated[datetime | None, Query(alias="from")] = None,
-    until: Annotated[datetime | None, Query(alias="to")] = None,
-) -> dict[str, Any]:
-    """The ledger: fired instants with their executions, skipped instants and spans with the reason."""
-    _row(control, task_id)
-    start, end = to_micros(control.instant(since)), to_micros(control.instant(until))
-    rows = queries.ledger(control.database, task_id, start or 0, MAX_ID if end is None else end)
-    return {"fires": [_fire_out(row) for row in rows]}
-
-
-def _fire_out(row: Any) -> dict[str, Any]:
-    return {
-        "logical_time": from_micros(row.logical_time),
-        "until": from_micros(row.until),
-        "outcome": row.outcome,
-        "execution_id": row.execution_id,
-        "recorded_time": from_micros(row.recorded_time),
-    }
-
-
-def _terminate_all(control: Control, task_id: int, actor: str) -> None:
-    """End all executions of a task; after its deletion, so that no new ones come."""
-    for status in ACTIVE:
-        rows, _ = queries.list_executions(
-            control.database, skip=0, limit=MAX_ID, task_id=task_id, status=status
-        )
-        for row in rows:
-            with contextlib.suppress(WrongState):  # it has ended meanwhile
-                control.operations.terminate(row.id, actor=actor)
-
-
-def _row(control: Control, task_id: int) -> Any:
+def task_row(control: Control, task_id: int) -> Any:
+    """The row of a task. Raises TaskNotFound."""
     row = queries.task_row(control.database, task_id)
     if row is None:
-        raise TaskNotFound(f"no task has the id {task_id}")
+        raise TaskNotFound(say("no task has the id {id}", id=task_id))
     return row
 
 
-def _one(control: Control, task_id: int, warnings: tuple[str, ...] = ()) -> dict[str, Any]:
-    return _shaped(control, [_row(control, task_id)], {task_id: warnings})[0]
+def one_task(
+    control: Control,
+    task_id: int,
+    warnings: tuple[str, ...] = (),
+    *,
+    status: int = 200,
+    include_nodes: bool = False,
+) -> Response:
+    """The answer that shows one task, with its `ETag`. Raises TaskNotFound."""
+    row = task_row(control, task_id)
+    [task] = _shaped(control, [row], {task_id: warnings}, include_nodes=include_nodes)
+    return Json(task, status_code=status, headers={"ETag": f'"{state_tag(row)}"'})
 
 
-def _shaped(
-    control: Control, rows: Any, warnings: Mapping[int, tuple[str, ...]] | None = None
-) -> list[dict[str, Any]]:
-    active = queries.active_of(control.database, [row.id for row in rows if row.active_count])
-    latest = queries.latest_facts(
-        control.database, [row.latest_execution_id for row in rows if row.latest_execution_id]
-    )
-    return [
-        task_out(
-            row,
-            _definition(control, row),
-            active=active.get(row.id, ()),
-            latest=latest.get(row.latest_execution_id),
-            warnings=(warnings or {}).get(row.id, ()),
-        )
-        for row in rows
-    ]
-
-
-def _definition(control: Control, row: Any) -> TaskDef:
+def definition_of(control: Control, row: Any) -> TaskDef:
+    """What a task's current version says, archived or not."""
     entry = control.registry.by_id.get(row.id)
     if entry is not None and entry.version == row.version:
         return entry.definition
     body = store.body_of(control.database, row.id, row.version)
     assert body is not None
     return decode(json.loads(body))
+
+
+def _emptied(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body with an emptied field of a form as what it means: no cron expression (the origin's fault 18)."""
+    return {key: None if key == "cron_expression" and value == "" else value for key, value in body.items()}
+
+
+def _expected(control: Control, task_id: int, if_match: str | None) -> str | None:
+    """The state that `If-Match` names; of several the one that the task has now, if it is among them."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    named = [word.strip().removeprefix("W/").strip('"') for word in if_match.split(",")]
+    now = state_tag(task_row(control, task_id))
+    return now if now in named else named[0]
+
+
+def _shaped(
+    control: Control,
+    rows: Any,
+    warnings: Mapping[int, tuple[str, ...]] | None = None,
+    *,
+    include_nodes: bool = False,
+) -> list[dict[str, Any]]:
+    active = queries.active_of(control.database, [row.id for row in rows if row.active_count])
+    latest = queries.latest_facts(
+        control.database, [row.latest_execution_id for row in rows if row.latest_execution_id]
+    )
+    shaped = []
+    for row in rows:
+        definition = definition_of(control, row)
+        task = task_out(
+            row,
+            definition,
+            active=active.get(row.id, ()),
+            latest=latest.get(row.latest_execution_id),
+            warnings=(warnings or {}).get(row.id, ()),
+        )
+        if include_nodes and definition.workflow is not None:
+            by_name = control.registry.by_name
+            task["nodes"] = [
+                node_out(node, by_name.get(node.task or "")) for node in definition.workflow.nodes
+            ]
+        shaped.append(task)
+    return shaped

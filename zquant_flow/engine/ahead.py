@@ -14,6 +14,7 @@ from zquant_flow.backends.local import LocalBackend
 from zquant_flow.config import Settings
 from zquant_flow.definitions.loader import Loader
 from zquant_flow.errors import DataFolderInUse
+from zquant_flow.wording import say
 
 
 @dataclass(slots=True)
@@ -47,10 +48,14 @@ def lock_data_folder(settings: Settings) -> IO[str]:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = file.read().strip() or "another process"
+        holder = file.read().strip() or say("another process")
         file.close()
         raise DataFolderInUse(
-            f"{settings.data_dir} is in use by {holder}; stop that one, or choose another folder with --data"
+            say(
+                "{folder} is in use by {holder}; stop that one, or choose another folder with --data",
+                folder=str(settings.data_dir),
+                holder=holder,
+            )
         ) from None
     file.truncate(0)
     file.write(f"process {os.getpid()}")

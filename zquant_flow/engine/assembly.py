@@ -54,9 +54,18 @@ class Scheduler:
 
 
 def assemble(
-    settings: Settings, *, watch: bool = True, fires: bool = True, ahead: Ahead | None = None
+    settings: Settings,
+    *,
+    watch: bool = True,
+    fires: bool = True,
+    rests: bool = False,
+    ahead: Ahead | None = None,
 ) -> Scheduler:
-    """The parts, made and not started. Without `fires` no schedule fires; without `watch` the folder is read once."""
+    """The parts, made and not started.
+
+    Without `fires` no schedule fires; without `watch` the folder is read once; one that `rests` keeps tasks and looks at no
+    execution.
+    """
     ahead = ahead or Ahead.of(settings)
     database = Database(settings.database)
     engine = Engine(
@@ -70,6 +79,7 @@ def assemble(
         entries={name: cls.entry() for name, cls in executor_classes().items()},
         shutdown_grace=settings.shutdown_grace,
         fires=fires,
+        rests=rests,
     )
     operations = Operations(engine)
     folder = TasksFolder(ahead.loader, settings.tasks_dir, operations, database, watch=watch)

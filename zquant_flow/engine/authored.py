@@ -14,20 +14,28 @@ from zquant_flow.definitions.faults import DefinitionErrors, FieldError
 from zquant_flow.definitions.loader import LoadedFile, LoadError
 from zquant_flow.definitions.registry import Entry, plan_change
 from zquant_flow.engine.folder import TasksFolder
+from zquant_flow.engine.keys import Key
 from zquant_flow.engine.operations import Operations
 from zquant_flow.errors import (
     Conflict,
     DefinedInFile,
     NameInUse,
+    Outdated,
     TaskNotFound,
     TaskReferenced,
     TasksFolderUnavailable,
     ZquantFlowError,
 )
 from zquant_flow.executors.installed import load_executors
+from zquant_flow.wording import joined, say
 
 if TYPE_CHECKING:
     from zquant_flow.definitions.drafts import Draft
+
+
+def state_tag(row: Any) -> str:
+    """Names a state of a task's definition and switches: the row's version, and when it was last changed."""
+    return f"{row.version}-{row.updated_time}"
 
 
 class Authored:
@@ -40,19 +48,35 @@ class Authored:
         self._operations = operations
         self._folder = folder
 
-    def create(self, raw: Mapping[str, Any], *, actor: str) -> tuple[Entry, tuple[str, ...]]:
-        """Make a task; its entry and the codes of what it can't do yet. Raises DefinitionErrors, NameInUse."""
+    def create(
+        self, raw: Mapping[str, Any], *, actor: str, key: Key | None = None, new_id: bool = False
+    ) -> tuple[Entry, tuple[str, ...]]:
+        """Make a task; its entry and the codes of what it can't do yet. Raises DefinitionErrors, NameInUse.
+
+        With `new_id` an archived task of that name keeps its id and history for itself. A `key` is promised the name before
+        the file is written, so that a repetition after a crash finds the task, or makes it.
+        """
         # Imported late, here and below: 0.1 s that a start without REST edits never pays.
         from zquant_flow.definitions import drafts
 
         draft = drafts.draft_new(raw, load_executors(), self._name_of)
         with self._folder.undisturbed():
+            promised = self._operations.replayed(key)
+            if promised is not None and draft.name in self._operations.registry.by_name:
+                return self._operations.registry.by_name[draft.name], draft.warnings
             if draft.name in self._operations.registry.by_name:
                 raise NameInUse(
-                    f"a task named {draft.name!r} exists; choose another name, or change that one"
+                    say(
+                        "a task named {name!r} exists; choose another name, or change that one",
+                        name=draft.name,
+                    )
                 )
+            if new_id:
+                self._operations.set_name_free(draft.name)
             source = writing.file_name(self._operations.reserve_id(draft.name), draft.name)
             self._refuse_unloadable(draft, source)
+            if promised is None:
+                self._operations.promise(key, {"name": draft.name})
             writing.write(self._folder.path / source, draft.data, expected=None)
             try:
                 return self._taken(source, draft.name, actor), draft.warnings
@@ -60,18 +84,25 @@ class Authored:
                 self._take_back(source, draft.data, None, actor)
                 raise
 
-    def change(self, task_id: int, raw: Mapping[str, Any], *, actor: str) -> tuple[Entry, tuple[str, ...]]:
+    def change(
+        self, task_id: int, raw: Mapping[str, Any], *, actor: str, expected: str | None = None
+    ) -> tuple[Entry, tuple[str, ...]]:
         """Change the given fields; `None` clears one. Raises DefinedInFile for a Python task.
+
+        `expected` is the `state_tag` that the caller has seen; raises Outdated where the task has another by now.
 
         A new name is given in the engine before the file says it, so that no reading of the file takes it for another task.
         """
         from zquant_flow.definitions import drafts
 
         with self._folder.undisturbed():
+            self._refuse_outdated(task_id, expected)
             entry = self._of_yaml(task_id)
             before = self._content(entry)
             if before is None:
-                raise Conflict(f"{entry.source} is gone, and task {entry.name!r} with it")
+                raise Conflict(
+                    say("{source} is gone, and task {name!r} with it", source=entry.source, name=entry.name)
+                )
             draft = drafts.draft_change(raw, before, entry, load_executors(), self._name_of)
             self._refuse_unloadable(draft, entry.source)
             self._rename(entry, draft.name)
@@ -82,14 +113,15 @@ class Authored:
                 self._take_back(entry.source, draft.data, before, actor, entry)
                 raise
 
-    def delete(self, task_id: int, *, actor: str, force: bool = False) -> None:
+    def delete(self, task_id: int, *, actor: str, force: bool = False, expected: str | None = None) -> None:
         """Remove the document from its file, and archive. Raises TaskReferenced where workflows refer to it."""
         from zquant_flow.definitions import drafts
 
         with self._folder.undisturbed():
+            self._refuse_outdated(task_id, expected)
             entry = self._of_yaml(task_id)
             if not force:
-                self._refuse_referenced(entry, "change those, or send `force=true`")
+                self._refuse_referenced(entry, say("change those, or send `force=true`"))
             path, before = self._folder.path / entry.source, self._content(entry)
             draft = drafts.draft_without(before, entry, load_executors()) if before is not None else None
             if before is not None and draft is not None:
@@ -101,13 +133,23 @@ class Authored:
                 writing.remove(path, expected=before)
             self._folder.removed_now([entry.source], actor=actor)
 
+    def _refuse_outdated(self, task_id: int, expected: str | None) -> None:
+        row = self._folder.row_of(task_id) if expected is not None else None
+        if row is not None and state_tag(row) != expected:
+            raise Outdated(
+                say("task {name!r} has changed since you read it; read it again", name=row.name),
+                etag=state_tag(row),
+            )
+
     def _taken(self, source: str, name: str, actor: str) -> Entry:
         """Register what was written, and the entry it became."""
         self._folder.load_now([source], actor=actor)
         _raise(self._operations.registry.errors.get(source, ()))
         entry = self._operations.registry.by_name.get(name)
         if entry is None or entry.source != source:
-            raise DefinitionErrors([FieldError((), f"{source} was written and not loaded")])
+            raise DefinitionErrors(
+                [FieldError((), say("{source} was written and not loaded", source=source))]
+            )
         return entry
 
     def _take_back(
@@ -131,10 +173,13 @@ class Authored:
     def _rename(self, entry: Entry, name: str) -> None:
         if name == entry.name:
             return
-        self._refuse_referenced(entry, "they know it by its name: change those first")
+        self._refuse_referenced(entry, say("they know it by its name: change those first"))
         if self._folder.id_of(name) is not None:
             raise NameInUse(
-                f"a task named {name!r} exists, or did until it was archived; choose another name"
+                say(
+                    "a task named {name!r} exists, or did until it was archived; choose another name",
+                    name=name,
+                )
             )
         self._operations.rename(entry.id, name)
 
@@ -142,7 +187,9 @@ class Authored:
         """What the entry's file holds; None where it alone is gone, and not the folder."""
         found = writing.content(self._folder.path / entry.source)
         if found is None and (self._folder.unavailable is not None or not self._folder.path.is_dir()):
-            raise TasksFolderUnavailable(f"the tasks folder {self._folder.path} is away; try again later")
+            raise TasksFolderUnavailable(
+                say("the tasks folder {folder} is away; try again later", folder=str(self._folder.path))
+            )
         return found
 
     def _refuse_unloadable(self, draft: Draft, source: str) -> None:
@@ -153,14 +200,19 @@ class Authored:
     def _entry(self, task_id: int) -> Entry:
         entry = self._operations.registry.by_id.get(task_id)
         if entry is None:
-            raise TaskNotFound(f"no task has the id {task_id}")
+            raise TaskNotFound(say("no task has the id {id}", id=task_id))
         return entry
 
     def _of_yaml(self, task_id: int) -> Entry:
         entry = self._entry(task_id)
         if entry.source.endswith(".py"):
             raise DefinedInFile(
-                f"task {entry.name!r} is defined in {entry.source}; change it there", source=entry.source
+                say(
+                    "task {name!r} is defined in {source}; change it there",
+                    name=entry.name,
+                    source=entry.source,
+                ),
+                source=entry.source,
             )
         return entry
 
@@ -169,15 +221,18 @@ class Authored:
         return entry.name if entry else None
 
     def _refuse_referenced(self, entry: Entry, way_out: str) -> None:
-        users = sorted(
-            other.name
-            for other in self._operations.registry.by_name.values()
-            if other.definition.workflow is not None
-            and any(node.task == entry.name for node in other.definition.workflow.nodes)
-        )
+        users = [other.name for other in self._operations.registry.users_of(entry.name)]
         if users:
-            shown = ", ".join(repr(name) for name in users)
-            raise TaskReferenced(f"task {entry.name!r} is used by {shown}; {way_out}", workflows=users)
+            shown = joined(", ", (repr(name) for name in users))
+            raise TaskReferenced(
+                say(
+                    "task {name!r} is used by {users}; {way_out}",
+                    name=entry.name,
+                    users=shown,
+                    way_out=way_out,
+                ),
+                workflows=users,
+            )
 
 
 def _raise(errors: Sequence[LoadError]) -> None:

@@ -25,6 +25,8 @@ from zquant_flow.engine.operations import Operations
 from zquant_flow.errors import Unavailable
 from zquant_flow.store.database import Database
 from zquant_flow.store.definitions import known_sources, tasks_named
+from zquant_flow.store.queries import task_row
+from zquant_flow.wording import say
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +109,10 @@ class TasksFolder:
         """The id of the task that has, or had until it was archived, this name."""
         row = tasks_named(self._database, [name]).get(name)
         return None if row is None else int(row.id)
+
+    def row_of(self, task_id: int) -> Any | None:
+        """What the database says of a task."""
+        return task_row(self._database, task_id)
 
     def load_now(self, paths: Iterable[str], *, actor: str = "file") -> list[LoadedFile]:
         """Read these files and register them before returning; what the watcher says of them later is old news."""
@@ -221,7 +227,7 @@ class TasksFolder:
             except (Unavailable, OperationalError):
                 raise
             except Exception as exc:
-                why = f"it can't be registered: {type(exc).__name__}: {exc}"
+                why = say("it can't be registered: {error}", error=f"{type(exc).__name__}: {exc}")
                 error = LoadError(line=1, column=1, field="", code="register_failed", message=why)
                 self._operations.register([replace(file, definitions=(), errors=(error,))], actor=actor)
 

@@ -18,9 +18,10 @@ from zquant_flow.core.model import Action
 from zquant_flow.core.retry import may_retry, retry_delay
 from zquant_flow.core.status import Status, TriggerType, advance
 from zquant_flow.engine import rows
+from zquant_flow.engine.backfills import Backfills
 from zquant_flow.engine.dispatcher import Dispatcher
 from zquant_flow.engine.memory import Execution, Memory, Task
-from zquant_flow.engine.workflows import WHY_ENDED, Workflows
+from zquant_flow.engine.workflows import WHY_ENDED, Reusable, Workflows
 
 log = logging.getLogger(__name__)
 
@@ -39,23 +40,30 @@ class Effects:
 class Lifecycle:
     """The steps of executions over one `Memory`. Owned by the engine's thread.
 
-    `wake(seconds, what)` calls `what` in the engine's thread after so many seconds.
+    `wake(seconds, what)` calls `what` in the engine's thread after so many seconds. `reusable` reads what a resumed
+    workflow need not do again.
     """
 
     def __init__(
-        self, memory: Memory, dispatcher: Dispatcher, wake: Callable[[float, Callable[[], None]], None]
+        self,
+        memory: Memory,
+        dispatcher: Dispatcher,
+        wake: Callable[[float, Callable[[], None]], None],
+        reusable: Reusable,
     ) -> None:
         self.memory = memory
         self.dispatcher = dispatcher
         self.effects = Effects()
         self._wake = wake
-        self.workflows = Workflows(memory, dispatcher, self, wake)
+        self.workflows = Workflows(memory, dispatcher, self, wake, reusable)
+        self.backfills = Backfills(memory, self)
         self._doomed: deque[tuple[Execution, str, str]] = deque()
 
     def forget(self) -> None:
         """Nothing is to be done any more."""
         self.effects = Effects()
         self._doomed.clear()
+        self.backfills.forget()
 
     def take_effects(self) -> Effects:
         """The turn's effects, and an empty collection in their place."""
@@ -75,7 +83,20 @@ class Lifecycle:
         wait: bool = False,
     ) -> Execution:
         """A root execution of the task's current version. With `wait` it starts when the active ones have ended."""
-        execution = Execution(
+        execution = self.prepare(task, trigger_type, params=params, logical_time=logical_time)
+        self.begin(execution, actor, wait=wait)
+        return execution
+
+    def prepare(
+        self,
+        task: Task,
+        trigger_type: TriggerType,
+        *,
+        params: Mapping[str, Any] | None = None,
+        logical_time: int | None = None,
+    ) -> Execution:
+        """A root execution of the task's current version, known to nobody yet."""
+        return Execution(
             id=self.memory.new_id(),
             task=task,
             version=task.version,
@@ -86,12 +107,14 @@ class Lifecycle:
             params={**task.definition.params, **(params or {})},
             created_time=self.memory.now,
         )
+
+    def begin(self, execution: Execution, actor: str, *, wait: bool = False) -> None:
+        """Write its first row and start it; with `wait`, when the task's active executions have ended."""
         self.admit(execution, actor)
         if wait:
             self.wait_for_others(execution)
         else:
             self.proceed(execution)
-        return execution
 
     def admit(self, execution: Execution, actor: str) -> None:
         """Remember it, write its row, and count it as active for its task."""
@@ -101,10 +124,9 @@ class Lifecycle:
         execution.row = rows.created(memory, execution, actor=actor)
         memory.fresh.append(execution)
         memory.batch.created.append(execution.row)
-        task.active[execution.id] = execution
-        if execution.parent is None:
-            task.latest_id, task.latest_time = execution.id, memory.now
-            task.latest_status = execution.status.value
+        task.remember(execution)
+        task.latest_id, task.latest_time = execution.id, memory.now
+        task.latest_status = execution.status.value
         memory.batch.activity.append(rows.activity(task, +1))
 
     def wait_for_others(self, execution: Execution) -> None:
@@ -329,19 +351,24 @@ class Lifecycle:
             rows.ended(memory, execution, seconds=seconds, result=result, code=code, error=error)
         )
         if not execution.inline:
+            memory.batch.tallies.append(rows.tallied(execution, seconds))
             self._leave_task(execution)
         if execution.parent is not None:
             self.workflows.node_ended(execution.parent, execution, status, result)
 
     def _leave_task(self, execution: Execution) -> None:
         task = execution.task
-        task.active.pop(execution.id, None)
+        task.forget(execution)
         if execution in task.queue:
             task.queue.remove(execution)
         if task.latest_id == execution.id:
             task.latest_status = execution.status.value
         self.memory.batch.activity.append(rows.activity(task, -1))
+        if execution.backfill is not None:
+            self.backfills.ended(execution)
         self.let_next(task)
+        if not task.active and not task.backfilled:
+            self.memory.archived.pop(task.id, None)
 
     def let_next(self, task: Task) -> None:
         """The first that waits for the task's active executions goes on, once none of them is left."""

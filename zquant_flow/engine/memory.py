@@ -35,6 +35,8 @@ class Task:
     idle_since: int | None = None
     next_fire: int | None = None
     active: dict[int, Execution] = field(default_factory=dict)
+    backfilled: dict[int, Execution] = field(default_factory=dict)
+    """Active executions of backfills: they have a limit of their own, and `overlap` does not look at them."""
     queue: deque[Execution] = field(default_factory=deque)
     """Executions that wait for the active ones (`overlap: queue`, `replace`, nodes)."""
     held: list[Execution] = field(default_factory=list)
@@ -44,6 +46,15 @@ class Task:
     latest_time: int | None = None
     seen_until: int | None = None
     """The newest logical time that has fired; None until it is asked for."""
+
+    def remember(self, execution: Execution) -> None:
+        """An execution of it is active."""
+        (self.active if execution.backfill is None else self.backfilled)[execution.id] = execution
+
+    def forget(self, execution: Execution) -> None:
+        """An execution of it has ended."""
+        self.active.pop(execution.id, None)
+        self.backfilled.pop(execution.id, None)
 
     @property
     def idle(self) -> bool:
@@ -77,6 +88,9 @@ class Execution:
     pausing: bool = False
     terminating: str | None = None
     """Why it is being ended: the outcome's kind that was asked for."""
+    resume_from: int | None = None
+    """The execution whose successes this one takes over."""
+    backfill: int | None = None
     run: Run | None = None
     row: Row | None = None
     """The row not yet written, while its turn lasts."""
@@ -128,11 +142,15 @@ class Memory:
     """Tasks that are gone and still have executions."""
     executions: dict[int, Execution] = field(default_factory=dict)
     batch: Batch = field(default_factory=Batch)
+    adhoc: dict[str, int] = field(default_factory=dict)
+    """Hidden tasks that this turn makes, by name."""
     fresh: list[Execution] = field(default_factory=list)
     changed: dict[int, int] = field(default_factory=dict)
     """How often each execution's row has been changed in this turn."""
     now: int = 0
     """The wall clock at the start of this turn."""
+    told: bool = False
+    """Whether this turn wrote something besides its batch."""
 
     def updates(self, execution: Execution) -> Batch:
         """Where the next change of this execution's row belongs: a second one in a turn is written after the first."""
@@ -162,9 +180,18 @@ class Memory:
             execution.row = None
         self.fresh.clear()
         self.changed.clear()
+        self.adhoc.clear()
 
     def forget(self) -> None:
         """Know nothing any more: what is under way will be rebuilt from the rows."""
-        for known in (self.tasks, self.by_name, self.archived, self.executions, self.changed, self.fresh):
+        for known in (
+            self.tasks,
+            self.by_name,
+            self.archived,
+            self.executions,
+            self.changed,
+            self.fresh,
+            self.adhoc,
+        ):
             known.clear()
         self.batch = Batch()

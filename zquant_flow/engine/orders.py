@@ -13,6 +13,7 @@ from zquant_flow.engine.templates import is_template, render
 from zquant_flow.errors import DefinitionError
 from zquant_flow.logs import log_path
 from zquant_flow.runner.words import needs_shell, split_command
+from zquant_flow.wording import say
 
 Order = dict[str, Any]
 
@@ -78,7 +79,7 @@ class Orders:
     def _entry(self, action: Action) -> str:
         entry = self._entries.get(action.executor)
         if entry is None:
-            raise DefinitionError(f"executor {action.executor!r} is not installed here")
+            raise DefinitionError(say("executor {name!r} is not installed here", name=action.executor))
         return entry
 
 

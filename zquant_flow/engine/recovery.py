@@ -64,6 +64,7 @@ class _Recovery:
         for execution in executions.values():
             if execution.status is Status.PENDING and execution.waiting_for == "overlap":
                 execution.task.queue.append(execution)
+        self._restore_backfills(executions.values())
         for execution in list(executions.values()):
             self._continue_workflow(execution)
         for outcome in outcomes:
@@ -74,7 +75,15 @@ class _Recovery:
                 self._go_on(execution, alive)
         for task in {execution.task.id: execution.task for execution in executions.values()}.values():
             self._lifecycle.let_next(task)
+        for number in self._lifecycle.backfills.numbers():
+            self._lifecycle.backfills.go_on(number)
         return len(trees)
+
+    def _restore_backfills(self, executions: Iterable[Execution]) -> None:
+        of_backfills = [execution for execution in executions if execution.backfill is not None]
+        parallel = queries.parallel_of(self._database, {execution.backfill for execution in of_backfills})
+        for execution in sorted(of_backfills, key=lambda execution: execution.id):
+            self._lifecycle.backfills.restore(execution, parallel.get(execution.backfill or 0, 1))
 
     def _rebuild(self, tree: list[Any], executions: dict[int, Execution]) -> None:
         """The executions of one tree that have not ended, parents before children."""
@@ -88,7 +97,7 @@ class _Recovery:
             execution = self._execution(row, parent)
             executions[execution.id] = self._memory.executions[execution.id] = execution
             if not execution.inline:
-                execution.task.active[execution.id] = execution
+                execution.task.remember(execution)
             if (
                 execution.inline
                 or execution.definition.workflow is None
@@ -129,6 +138,8 @@ class _Recovery:
             percent=row.progress_percent,
             pausing=row.pause_requested,
             terminating="terminated" if row.terminate_requested else None,
+            resume_from=row.resume_from_execution_id,
+            backfill=row.backfill_id,
         )
         elapsed = 0.0 if row.start_time is None else max(0.0, (self._memory.now - row.start_time) / 1e6)
         execution.started_monotonic = self._memory.clock.monotonic() - elapsed
@@ -208,7 +219,7 @@ class _Recovery:
         self._lifecycle.lost(execution, "the process that carried it is gone")
 
     def _wait_on(self, execution: Execution) -> None:
-        if execution.waiting_for == "overlap":
+        if execution.waiting_for in ("overlap", "backfill"):
             return
         if execution.waiting_for in ("retry", "shutdown"):
             until = self._waiting_until.get(execution.id) or self._memory.now

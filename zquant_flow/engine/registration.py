@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from zquant_flow.core.model import canonical, content_hash, decode, encode
+from zquant_flow.core.model import TaskDef, canonical, content_hash, decode, encode
 from zquant_flow.definitions.loader import LoadedFile, LoadError
 from zquant_flow.definitions.registry import Change, Claim, Entry, Registry, plan_change
 from zquant_flow.engine import rows
@@ -23,6 +23,8 @@ from zquant_flow.store import definitions as store
 from zquant_flow.store.database import Database
 from zquant_flow.store.terms import last_number
 
+ADHOC = "\x1f"
+"""Stands between name and digest in the names of hidden tasks; no name of a user can have it."""
 _TAKEN_OVER = ("version", "definition", "folder", "enabled", "anchor", "cursor", "idle_since", "next_fire")
 
 
@@ -93,6 +95,7 @@ class Registrar:
         self._waiting = change.waiting
         self._last_id = registration.last_task_id
         self.registry = self.registry.with_change(change, [entry for entry, _ in made])
+        self._memory.told = True
         self._install(made, gone)
         return change
 
@@ -106,6 +109,54 @@ class Registrar:
             self._reserved[name] = self._last_id
         return self._reserved[name]
 
+    def adhoc(self, definition: TaskDef, actor: str) -> Task:
+        """The hidden task that stands for a definition which is run without being registered; one for each content."""
+        body = encode(definition)
+        digest = content_hash(body)
+        name = f"{definition.name}{ADHOC}{digest[:32]}"
+        row = store.tasks_named(self._database, [name]).get(name)
+        entry = Entry(
+            id=row.id if row is not None else self._memory.adhoc.get(name, 0),
+            name=name,
+            version=1,
+            content_hash=digest,
+            definition=definition,
+            source="",
+        )
+        if entry.id:
+            known = self._memory.archived.get(entry.id)
+            task = known or task_of(entry, row)
+        else:
+            self._last_id += 1
+            entry = replace(entry, id=self._last_id)
+            task = new_task(entry, self._memory.now)
+            self._write_adhoc(entry, task, actor)
+        self._memory.archived[task.id] = task
+        return task
+
+    def _write_adhoc(self, entry: Entry, task: Task, actor: str) -> None:
+        memory = self._memory
+        memory.adhoc[entry.name] = entry.id
+        memory.batch.adhoc_tasks.append(
+            {
+                **_task_row(entry, task, actor, memory.now),
+                "source": None,
+                "archived_at": memory.now,
+                "adhoc": True,
+                "paused": False,
+                "next_fire": None,
+                "created_by": actor,
+                "created_time": memory.now,
+            }
+        )
+        memory.batch.definitions.append(_definition_row(entry, encode(entry.definition), memory.now))
+
+    def set_name_free(self, name: str) -> None:
+        """An archived task gives its name to a new one, and keeps id and history under another."""
+        row = store.tasks_named(self._database, [name]).get(name)
+        if row is not None and row.archived_at is not None:
+            store.rename(self._database, row.id, f"{name} ({row.id})"[:400])
+
     def rename(self, task_id: int, name: str) -> None:
         """The same task under another name."""
         store.rename(self._database, task_id, name)
@@ -115,6 +166,7 @@ class Registrar:
         task.name = name
         self._memory.by_name[name] = task
         self.registry = self.registry.renamed(entry, name)
+        self._memory.told = True
 
     def _prepare(
         self, change: Change, registration: store.Registration, actor: str
@@ -216,7 +268,7 @@ class Registrar:
         for task in gone:
             del memory.by_name[task.name], memory.tasks[task.id]
             task.next_fire = None
-            if task.active:
+            if task.active or task.backfilled:
                 memory.archived[task.id] = task
             self._lifecycle.release(task)
         for entry, new in made:

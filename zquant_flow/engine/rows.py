@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zquant_flow.core.status import Status, TriggerType
 from zquant_flow.engine.memory import Execution, Memory, Task
 from zquant_flow.store.batch import Row
+
+if TYPE_CHECKING:
+    from zquant_flow.engine.workflows import Reused
 
 
 def created(memory: Memory, execution: Execution, *, actor: str) -> Row:
@@ -32,6 +35,8 @@ def created(memory: Memory, execution: Execution, *, actor: str) -> Row:
         "waiting_for": execution.waiting_for,
         "waiting_until": None,
         "owner": memory.engine_id,
+        "resume_from_execution_id": execution.resume_from,
+        "backfill_id": execution.backfill,
         "updated_time": memory.now,
     }
 
@@ -74,6 +79,28 @@ def node_skipped(memory: Memory, parent: Execution, node: int, reason: str) -> R
         "status": Status.SKIPPED.value,
         "trigger_type": TriggerType.WORKFLOW.value,
         "skip_reason": reason,
+        "created_time": memory.now,
+        "end_time": memory.now,
+        "updated_time": memory.now,
+    }
+
+
+def node_reused(memory: Memory, parent: Execution, reused: Reused) -> Row:
+    """A node of a resumed workflow that succeeded before. In no list and no statistics: it did not run."""
+    assert parent.run is not None
+    return {
+        "id": memory.new_id(),
+        "root_id": parent.root.id,
+        "parent_execution_id": parent.id,
+        "task_id": reused.task_id,
+        "version": reused.version,
+        "node": parent.run.plan.names[reused.node],
+        "inline": True,
+        "status": Status.SUCCESS.value,
+        "trigger_type": TriggerType.WORKFLOW.value,
+        "result": reused.result,
+        "reused_from": reused.execution_id,
+        "progress_percent": 100.0,
         "created_time": memory.now,
         "end_time": memory.now,
         "updated_time": memory.now,
@@ -156,6 +183,17 @@ def progressed(memory: Memory, execution: Execution, facts: dict[str, Any]) -> R
         "estimated_end_time": _count(get("estimated_end")),
         "message": _words(get("message")),
         "updated_time": memory.now,
+    }
+
+
+def tallied(execution: Execution, seconds: float | None) -> Row:
+    """A listed execution that ends, as totals and statistics count it."""
+    return {
+        "task_id": execution.task.id,
+        "created_time": execution.created_time,
+        "status": execution.status.value,
+        "trigger_type": execution.trigger_type.value,
+        "seconds": seconds,
     }
 
 

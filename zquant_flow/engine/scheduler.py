@@ -19,6 +19,7 @@ from zquant_flow.engine.ledger import Ledger
 from zquant_flow.engine.lifecycle import Lifecycle
 from zquant_flow.engine.memory import Memory, Task
 from zquant_flow.errors import AlreadyRunning, Conflict
+from zquant_flow.wording import say
 
 QUEUE_LIMIT = 100
 STEP_BACK = 1.0
@@ -91,7 +92,11 @@ class Scheduler:
         if overlap is Overlap.SKIP:
             other = next(iter(task.active))
             raise AlreadyRunning(
-                f"task {task.name!r} is running (execution {other}); wait, terminate it, or set `overlap`",
+                say(
+                    "task {name!r} is running (execution {id}); wait, terminate it, or set `overlap`",
+                    name=task.name,
+                    id=other,
+                ),
                 execution_id=other,
             )
         if overlap is Overlap.REPLACE:
@@ -99,7 +104,9 @@ class Scheduler:
                 self._lifecycle.terminate(execution, "replaced")
             return bool(task.active)
         if len(task.queue) >= QUEUE_LIMIT:
-            raise Conflict(f"task {task.name!r} has {QUEUE_LIMIT} executions waiting already")
+            raise Conflict(
+                say("task {name!r} has {count} executions waiting already", name=task.name, count=QUEUE_LIMIT)
+            )
         return True
 
     def _fire(self, task: Task) -> None:

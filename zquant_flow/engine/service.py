@@ -26,18 +26,21 @@ from zquant_flow.core.status import Status
 from zquant_flow.engine.bell import Bell
 from zquant_flow.engine.bundles import BundleFolders
 from zquant_flow.engine.dispatcher import Dispatcher
+from zquant_flow.engine.keys import Keys
 from zquant_flow.engine.ledger import Ledger
 from zquant_flow.engine.lifecycle import Lifecycle
 from zquant_flow.engine.memory import Memory
 from zquant_flow.engine.orders import Orders
 from zquant_flow.engine.recovery import recover
 from zquant_flow.engine.registration import Registrar
+from zquant_flow.engine.resuming import Resuming
 from zquant_flow.engine.scheduler import Scheduler
 from zquant_flow.engine.worker import Backend, Frame, Worker
 from zquant_flow.errors import Unavailable
 from zquant_flow.store import batch as store_batch
 from zquant_flow.store.database import Database
 from zquant_flow.store.terms import begin_term, last_number
+from zquant_flow.wording import say
 
 log = logging.getLogger(__name__)
 
@@ -72,13 +75,18 @@ class Engine:
         shutdown_grace: float = 30.0,
         with_bell: bool = True,
         fires: bool = True,
+        rests: bool = False,
     ) -> None:
-        """`backend` is made with two callbacks: one for its frames, one for its loss. Without `fires` no schedule fires."""
+        """`backend` is made with two callbacks: one for its frames, one for its loss. Without `fires` no schedule fires.
+
+        One that `rests` looks at no execution at all: it only keeps tasks, for who works on a data folder that nobody serves.
+        """
         self.database = database
         self._clock = clock
         self.zone = zone
         self._grace = shutdown_grace
-        self._fires = fires
+        self._fires = fires and not rests
+        self.rests = rests
         self._committed = threading.Event()
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -92,7 +100,9 @@ class Engine:
         self._bell = Bell(self.ring) if with_bell else None
         self.memory = Memory(engine_id=ENGINE_ID, epoch=0, clock=clock, last_id=0)
         self._dispatcher = Dispatcher(slots)
-        self.lifecycle = Lifecycle(self.memory, self._dispatcher, self._wake_after)
+        self.resuming = Resuming(database, self.memory)
+        self.keys = Keys(database, self.memory)
+        self.lifecycle = Lifecycle(self.memory, self._dispatcher, self._wake_after, self.resuming.successes)
         self.scheduler = Scheduler(self.memory, self.lifecycle, zone, Ledger(database))
         self.registrar = Registrar(database, self.memory, self.scheduler, self.lifecycle, self._finish_turn)
         orders = Orders(
@@ -129,6 +139,9 @@ class Engine:
         """Make the memory from the rows and from what the runner says."""
         memory = self.memory
         memory.last_id = last_number(self.database, "execution")
+        if self.rests:
+            self.registrar.load()
+            return
         hello = self._backend.start()
         self.registrar.load()
         self.scheduler.start_from(last_heartbeat)
@@ -155,7 +168,8 @@ class Engine:
         self._post(lambda: None)
         self._thread.join()
         self._thread = None
-        self._backend.stop(keep_attempts)
+        if not self.rests:
+            self._backend.stop(keep_attempts)
         self._refuse_what_waits()
 
     def _close_dispatcher(self) -> None:
@@ -191,11 +205,18 @@ class Engine:
 
     def call(self, operation: Callable[[], T], *, timeout: float = 30.0) -> T:
         """Run an operation in the engine's thread; its answer, once what it decided is committed. Raises what it raises."""
+        try:
+            return self.submit(operation).result(timeout)
+        except TimeoutError:
+            raise Unavailable(say("the scheduler did not answer in time; its database may be away")) from None
+
+    def submit(self, operation: Callable[[], T]) -> Future[T]:
+        """The same without waiting."""
         future: Future[T] = Future()
 
         def work() -> None:
             if self._stopping.is_set() or self._thread is None:
-                future.set_exception(Unavailable("the server is stopping; try again when it is back"))
+                future.set_exception(Unavailable(say("the server is stopping; try again when it is back")))
                 return
             try:
                 answer = operation()
@@ -205,10 +226,15 @@ class Engine:
                 self._replies.append((future, answer))
 
         self._post(work)
-        try:
-            return future.result(timeout)
-        except TimeoutError:
-            raise Unavailable("the scheduler did not answer in time; its database may be away") from None
+        return future
+
+    def slots(self) -> tuple[int, int]:
+        """How many places for attempts are in use, and how many there are."""
+        return self._dispatcher.running, self._dispatcher.slots
+
+    def now(self) -> int:
+        """The wall clock, in microseconds."""
+        return self._clock.micros()
 
     def ring(self) -> None:
         """The bell: look at the clock."""
@@ -284,7 +310,7 @@ class Engine:
         """What was decided and not written is not decided."""
         replies, self._replies = self._replies, []
         for future, _ in replies:
-            future.set_exception(Unavailable("the change could not be written; try again"))
+            future.set_exception(Unavailable(say("the change could not be written; try again")))
 
     def turn(self, work: Callable[[], None] | None = None) -> None:
         """Take all that has come, decide, commit, act. Tests call it with the clock in their hands."""
@@ -309,7 +335,8 @@ class Engine:
         replies, self._replies = self._replies, []
         for future, answer in replies:
             future.set_result(answer)
-        if batch:
+        if batch or self.memory.told:
+            self.memory.told = False
             self._committed.set()
             for listener in self._listeners:
                 listener()

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from zquant_flow.errors import ParamsError
+from zquant_flow.wording import say
 
 
 def is_template(text: str) -> bool:
@@ -25,9 +26,10 @@ def render(text: str, scope: Mapping[str, Any]) -> str:
     try:
         return str(_compiled(text).render(scope))
     except TemplateError as error:
-        raise ParamsError(f"template {text!r}: {error}") from error
+        raise ParamsError(say("template {text!r}: {error}", text=text, error=str(error))) from error
     except Exception as error:  # an expression can raise anything: a division by zero, a type error
-        raise ParamsError(f"template {text!r}: {type(error).__name__}: {error}") from error
+        message = say("template {text!r}: {error}", text=text, error=f"{type(error).__name__}: {error}")
+        raise ParamsError(message) from error
 
 
 @lru_cache(maxsize=1000)

@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from zquant_flow.core.graph import Plan, plan_workflow
@@ -32,6 +33,20 @@ WHY_ENDED = {
     "shutdown": "the server was stopped",
 }
 """Why an execution was ended, in words, by the reason it was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """A node that succeeded before, and need not run again: its execution then, and its result as JSON."""
+
+    node: int
+    task_id: int
+    version: int
+    execution_id: int
+    result: str | None
+
+
+Reusable = Callable[["Execution", Plan], Sequence[Reused]]
 
 
 class Steps(Protocol):
@@ -68,11 +83,13 @@ class Workflows:
         dispatcher: Dispatcher,
         steps: Steps,
         wake: Callable[[float, Callable[[], None]], None],
+        reusable: Reusable,
     ) -> None:
         self._memory = memory
         self._dispatcher = dispatcher
         self._steps = steps
         self._wake = wake
+        self._reusable = reusable
         self._plans: dict[tuple[int, int], Plan] = {}
 
     def new_run(self, execution: Execution, workflow: Workflow) -> Run:
@@ -99,8 +116,21 @@ class Workflows:
         self._steps.mark_running(execution)
         if workflow.timeout is not None:
             self.watch(execution, workflow.timeout.total_seconds())
-        self.follow(execution, execution.run.progress.start())
+        if execution.resume_from is None:
+            self.follow(execution, execution.run.progress.start())
+        else:
+            self.follow(execution, self._take_over(execution, execution.run))
         self._finish_if_done(execution)
+
+    def _take_over(self, execution: Execution, run: Run) -> Step:
+        """Begin where the execution before failed: what succeeded there has succeeded here."""
+        found = self._reusable(execution, run.plan)
+        for reused in found:
+            self._memory.batch.nodes_reused.append(rows.node_reused(self._memory, execution, reused))
+            name = run.plan.names[reused.node]
+            if name in run.wanted:
+                run.results[name] = {"result": json.loads(reused.result) if reused.result else None}
+        return run.progress.restore([(reused.node, Status.SUCCESS) for reused in found], ())
 
     def go_on(self, execution: Execution, step: Step) -> None:
         """Go on with a workflow that was rebuilt from its rows; `step` is what was due besides them."""

@@ -14,7 +14,18 @@ from sqlalchemy import Connection, Executable, Update, bindparam, delete, insert
 
 from zquant_flow.core.status import ACTIVE
 from zquant_flow.store.database import Database
-from zquant_flow.store.tables import attempts, audit, engines, executions, fires, tasks
+from zquant_flow.store.tables import (
+    attempts,
+    audit,
+    backfills,
+    definitions,
+    engines,
+    executions,
+    fires,
+    idempotency_keys,
+    tasks,
+)
+from zquant_flow.store.tallies import grow
 
 Row = dict[str, Any]
 
@@ -31,9 +42,13 @@ class Fenced(Exception):
 class Batch:
     """The rows of one turn. Each list holds dicts of one shape, made by the functions of `engine.rows`."""
 
+    adhoc_tasks: list[Row] = field(default_factory=list)
+    definitions: list[Row] = field(default_factory=list)
+    backfills: list[Row] = field(default_factory=list)
     created: list[Row] = field(default_factory=list)
     nodes_started: list[Row] = field(default_factory=list)
     nodes_skipped: list[Row] = field(default_factory=list)
+    nodes_reused: list[Row] = field(default_factory=list)
     started: list[Row] = field(default_factory=list)
     waiting: list[Row] = field(default_factory=list)
     paused: list[Row] = field(default_factory=list)
@@ -46,6 +61,9 @@ class Batch:
     cursors: list[Row] = field(default_factory=list)
     switches: list[Row] = field(default_factory=list)
     audit: list[Row] = field(default_factory=list)
+    keys: list[Row] = field(default_factory=list)
+    tallies: list[Row] = field(default_factory=list)
+    """Listed executions that end here; `store.tallies` says in which shape."""
     void_after: int | None = None
     later: Batch | None = None
     """Second changes of rows that this batch changes already; written after it, in the same transaction."""
@@ -82,9 +100,13 @@ _ACTIVE = executions.c.status.in_([literal_column(f"'{status.value}'") for statu
 
 _STATEMENTS: Mapping[str, tuple[Executable, bool]] = {
     # name: (statement, every row must hit exactly one)
+    "adhoc_tasks": (insert(tasks), True),
+    "definitions": (insert(definitions), True),
+    "backfills": (insert(backfills), True),
     "created": (insert(executions), True),
     "nodes_started": (insert(executions), True),
     "nodes_skipped": (insert(executions), True),
+    "nodes_reused": (insert(executions), True),
     "started": (
         _execution_update(
             "status",
@@ -149,22 +171,34 @@ _STATEMENTS: Mapping[str, tuple[Executable, bool]] = {
         update(tasks)
         .where(tasks.c.id == bindparam("b_id"))
         .values(
-            _known("enabled", "paused", "idle_since", "cursor", "next_fire", "updated_by", "updated_time")
+            _known(
+                "enabled",
+                "paused",
+                "idle_since",
+                "cursor",
+                "next_fire",
+                "updated_by",
+                "updated_time",
+                "change_seq",
+            )
         ),
         True,
     ),
     "audit": (insert(audit), True),
+    "keys": (insert(idempotency_keys), True),
 }
 _NUMBERED = (
     "created",
     "nodes_started",
     "nodes_skipped",
+    "nodes_reused",
     "started",
     "waiting",
     "paused",
     "progress",
     "requests",
     "ended",
+    "switches",
 )
 
 _HEARTBEAT = (
@@ -176,6 +210,7 @@ _NUMBERS = text(
     "UPDATE counters SET value = CASE WHEN name = 'change' THEN value + :count ELSE :last_id END "
     "WHERE name IN ('change', 'execution') RETURNING name, value"
 )
+_LAST_TASK = text("UPDATE counters SET value = :id WHERE name = 'task' AND value < :id")
 _VOID = delete(fires).where(fires.c.logical_time > bindparam("after"), fires.c.outcome != "fired")
 _CUT = (
     update(fires)
@@ -194,11 +229,14 @@ def apply(database: Database, batch: Batch, *, engine_id: int, epoch: int, now: 
             connection.execute(_VOID, {"after": batch.void_after})
             connection.execute(_CUT, {"after": batch.void_after})
         _number(connection, batch)
+        if batch.adhoc_tasks:
+            connection.execute(_LAST_TASK, {"id": batch.adhoc_tasks[-1]["id"]})
         for part in batch.parts():
             for name, (statement, exact) in _STATEMENTS.items():
                 rows = getattr(part, name)
                 if rows:
                     _write(connection, name, statement, rows, exact)
+        grow(connection, (row for part in batch.parts() for row in part.tallies))
 
 
 def _number(connection: Connection, batch: Batch) -> None:

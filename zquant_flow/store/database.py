@@ -16,8 +16,9 @@ from sqlalchemy.exc import DBAPIError
 
 from zquant_flow.errors import Unavailable
 from zquant_flow.store.tables import counters, metadata, partial_indexes_for
+from zquant_flow.wording import say
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration."""
 
 BUSY_SECONDS = 5
@@ -48,7 +49,8 @@ class Database:
                 version = _schema_version(connection)
         except DBAPIError as exc:
             shown = self.engine.url.render_as_string(hide_password=True)
-            raise Unavailable(f"the database {shown} can't be opened: {exc.orig}") from exc
+            message = say("the database {url} can't be opened: {error}", url=shown, error=str(exc.orig))
+            raise Unavailable(message) from exc
         if version == HEAD:
             return
         if version is None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from zquant_flow.store.database import Database
+from zquant_flow.store.database import Database, take
 from zquant_flow.store.tables import bundles, counters, definitions, load_errors, sources, tasks
 
 CHUNK = 500
@@ -39,6 +39,7 @@ def save(database: Database, registration: Registration, *, now: int) -> None:
             connection.execute(
                 update(counters).where(counters.c.name == "task"), {"value": registration.last_task_id}
             )
+        _number(connection, [*registration.new_tasks, *registration.changed_tasks])
         _insert(connection, tasks, registration.new_tasks)
         for row in registration.changed_tasks:
             connection.execute(update(tasks).where(tasks.c.id == row["id"]).values(row))
@@ -47,6 +48,13 @@ def save(database: Database, registration: Registration, *, now: int) -> None:
         _save_bundles(connection, registration.bundles, now)
         _save_sources(connection, registration)
         _save_errors(connection, registration.errors, now)
+
+
+def _number(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Every change of a task has its place in the one order of changes."""
+    if rows:
+        for number, row in enumerate(rows, take(connection, "change", len(rows))):
+            row["change_seq"] = number
 
 
 def _insert(connection: Connection, table: Any, rows: list[dict[str, Any]]) -> None:
@@ -96,7 +104,8 @@ def _save_errors(connection: Connection, errors: Mapping[str, Sequence[Mapping[s
 def rename(database: Database, task_id: int, name: str) -> None:
     """Give a task another name."""
     with database.write() as connection:
-        connection.execute(update(tasks).where(tasks.c.id == task_id).values(name=name))
+        number = take(connection, "change", 1)
+        connection.execute(update(tasks).where(tasks.c.id == task_id).values(name=name, change_seq=number))
 
 
 def tasks_named(database: Database, names: Iterable[str]) -> dict[str, Any]:
@@ -144,6 +153,23 @@ def body_of(database: Database, task_id: int, version: int) -> str | None:
                 definitions.c.task_id == task_id, definitions.c.version == version
             )
         ).scalar()
+
+
+def versions(database: Database, task_id: int) -> Sequence[Any]:
+    """The versions of a task's definition without their bodies, newest first."""
+    columns = (definitions.c.version, definitions.c.content_hash, definitions.c.created_time)
+    with database.read() as connection:
+        return connection.execute(
+            select(*columns).where(definitions.c.task_id == task_id).order_by(definitions.c.version.desc())
+        ).all()
+
+
+def version(database: Database, task_id: int, number: int) -> Any | None:
+    """One version of a task's definition."""
+    with database.read() as connection:
+        return connection.execute(
+            select(definitions).where(definitions.c.task_id == task_id, definitions.c.version == number)
+        ).one_or_none()
 
 
 def files_of_bundle(database: Database, digest: str) -> dict[str, str]:

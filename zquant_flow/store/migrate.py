@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import make_url
 
 from zquant_flow.errors import Unavailable
+from zquant_flow.wording import say
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -27,7 +28,10 @@ def upgrade(url: str, found: str) -> None:
         ScriptDirectory.from_config(config).get_revision(found)
     except CommandError:
         raise Unavailable(
-            f"the database has schema {found}, which is newer than this zquant-flow; install a newer release"
+            say(
+                "the database has schema {found}, which is newer than this zquant-flow; install a newer release",
+                found=found,
+            )
         ) from None
     _copy_first(url, found)
     log.info("bringing the database from schema %s to the newest", found, extra={"action": "db_upgrade"})

@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal_column, or_, select
+from sqlalchemy import func, literal_column, select
 
 from zquant_flow.core.status import ACTIVE
 from zquant_flow.store.database import Database
-from zquant_flow.store.tables import attempts, executions, fires, tasks
+from zquant_flow.store.tables import LISTED, attempts, backfills, executions, fires, tasks
 
 CHUNK = 500
 """How many ids one statement names at the most."""
 
-_ACTIVE = [status.value for status in sorted(ACTIVE)]
-EXECUTION_ORDER = {"id": executions.c.id, "start_time": executions.c.start_time}
-TASK_ORDER = {
-    "id": tasks.c.id,
-    "name": tasks.c.name,
-    "task_type": tasks.c.task_type,
-    "enabled": tasks.c.enabled,
-    "created_time": tasks.c.created_time,
-    "updated_time": tasks.c.updated_time,
-    "next_run_time": tasks.c.next_fire,
-    "latest_execution_time": tasks.c.latest_time,
-    "latest_execution_status": tasks.c.latest_status,
-}
-"""What lists may be sorted by: an enumeration, so that no text of a client becomes SQL."""
+_ACTIVE = executions.c.status.in_([literal_column(f"'{status.value}'") for status in sorted(ACTIVE)])
+"""As the partial index says it."""
 
 
 def unfinished_trees(database: Database) -> list[list[Any]]:
     """Every root execution that has not ended, with all rows below it; the root first, then by id."""
-    active = executions.c.status.in_(_ACTIVE) & ~executions.c.inline
     with database.read() as connection:
         roots = connection.execute(
             select(executions)
-            .where(active, executions.c.parent_execution_id.is_(None))
+            .where(LISTED, _ACTIVE, executions.c.parent_execution_id.is_(None))
             .order_by(executions.c.id)
         ).all()
         return [
@@ -57,6 +43,31 @@ def unfinished_trees(database: Database) -> list[list[Any]]:
 
 def _has_children(root: Any) -> bool:
     return bool(root.status != "pending")
+
+
+def fired_between(database: Database, task_id: int, first: int, last: int) -> dict[int, int]:
+    """The logical times of the task in [first, last] that have fired, with their executions."""
+    with database.read() as connection:
+        found = connection.execute(
+            select(fires.c.logical_time, fires.c.execution_id).where(
+                fires.c.task_id == task_id,
+                fires.c.logical_time.between(first, last),
+                fires.c.outcome == literal_column("'fired'"),
+            )
+        )
+        return {row.logical_time: row.execution_id for row in found}
+
+
+def parallel_of(database: Database, numbers: Iterable[int | None]) -> dict[int, int]:
+    """How many executions of each of these backfills may be active at once."""
+    wanted = sorted(number for number in numbers if number is not None)
+    if not wanted:
+        return {}
+    with database.read() as connection:
+        found = connection.execute(
+            select(backfills.c.id, backfills.c.parallel).where(backfills.c.id.in_(wanted))
+        )
+        return {row.id: row.parallel for row in found}
 
 
 def fired(database: Database, task_id: int, logical_time: int) -> int | None:
@@ -96,53 +107,32 @@ def ledger(database: Database, task_id: int, start: int, end: int, *, limit: int
         ).all()
 
 
+def newest_entry(database: Database, task_id: int) -> Any | None:
+    """The entry of the task's ledger that reaches furthest."""
+    with database.read() as connection:
+        return connection.execute(
+            select(fires)
+            .where(fires.c.task_id == task_id)
+            .order_by(fires.c.until.desc(), fires.c.id.desc())
+            .limit(1)
+        ).one_or_none()
+
+
+def due_until(database: Database, end: int, *, task_id: int | None = None) -> Sequence[Any]:
+    """The tasks whose next fire is not later than `end` (microseconds): `id, next_fire, anchor`, by next fire."""
+    query = select(tasks.c.id, tasks.c.next_fire, tasks.c.anchor).where(
+        tasks.c.next_fire <= end, tasks.c.archived_at.is_(None)
+    )
+    if task_id is not None:
+        query = query.where(tasks.c.id == task_id)
+    with database.read() as connection:
+        return connection.execute(query.order_by(tasks.c.next_fire)).all()
+
+
 def task_row(database: Database, task_id: int) -> Any | None:
     """A task by id, archived or not."""
     with database.read() as connection:
         return connection.execute(select(tasks).where(tasks.c.id == task_id)).one_or_none()
-
-
-def list_tasks(
-    database: Database,
-    *,
-    skip: int,
-    limit: int,
-    task_type: str | None = None,
-    enabled: bool | None = None,
-    text: str | None = None,
-    tag: str | None = None,
-    archived: bool = False,
-    order_by: str = "id",
-    descending: bool = False,
-) -> tuple[Sequence[Any], int]:
-    """A page of tasks, and how many match in all."""
-    conditions: list[ColumnElement[bool]] = []
-    if not archived:
-        conditions.append(tasks.c.archived_at.is_(None))
-    if task_type is not None:
-        conditions.append(tasks.c.task_type == task_type)
-    if enabled is not None:
-        conditions.append(tasks.c.enabled.is_(enabled))
-    if text:
-        conditions.append(
-            or_(
-                tasks.c.name.icontains(text, autoescape=True),
-                tasks.c.description.icontains(text, autoescape=True),
-            )
-        )
-    if tag:
-        conditions.append(tasks.c.tags.contains(json.dumps(tag, ensure_ascii=False), autoescape=True))
-    order = TASK_ORDER[order_by]
-    page = (
-        select(tasks)
-        .where(*conditions)
-        .order_by(order.desc() if descending else order.asc(), tasks.c.id)
-        .offset(skip)
-        .limit(limit)
-    )
-    with database.read() as connection:
-        total = connection.execute(select(func.count()).select_from(tasks).where(*conditions)).scalar_one()
-        return connection.execute(page).all(), total
 
 
 def latest_facts(database: Database, ids: Iterable[int]) -> dict[int, Any]:
@@ -161,8 +151,9 @@ def active_of(database: Database, task_ids: Iterable[int]) -> dict[int, list[Any
     found: dict[int, list[Any]] = {}
     if not wanted:
         return found
-    query = select(executions.c.task_id, executions.c.status, executions.c.waiting_for).where(
-        ~executions.c.inline, executions.c.status.in_(_ACTIVE), executions.c.task_id.in_(wanted)
+    columns = ("id", "task_id", "status", "waiting_for", "waiting_until", "start_time")
+    query = select(*(executions.c[name] for name in columns)).where(
+        LISTED, _ACTIVE, executions.c.task_id.in_(wanted)
     )
     with database.read() as connection:
         for row in connection.execute(query):
@@ -196,35 +187,3 @@ def children_of(database: Database, row: Any, *, limit: int = 200_000) -> Sequen
             .order_by(executions.c.id)
             .limit(limit)
         ).all()
-
-
-def list_executions(
-    database: Database,
-    *,
-    skip: int,
-    limit: int,
-    task_id: int | None = None,
-    status: str | None = None,
-    since: int | None = None,
-    until: int | None = None,
-    nodes: bool = False,
-) -> tuple[Sequence[Any], int]:
-    """A page of executions, newest first, and how many match in all. Inline nodes only where `nodes`."""
-    conditions: list[ColumnElement[bool]] = []
-    if not nodes:
-        conditions.append(~executions.c.inline)
-    if task_id is not None:
-        conditions.append(executions.c.task_id == task_id)
-    if status is not None:
-        conditions.append(executions.c.status == status)
-    if since is not None:
-        conditions.append(executions.c.created_time >= since)
-    if until is not None:
-        conditions.append(executions.c.created_time <= until)
-    where: Select[Any] = select(executions).where(and_(True, *conditions))
-    with database.read() as connection:
-        total = connection.execute(
-            select(func.count()).select_from(executions).where(and_(True, *conditions))
-        ).scalar_one()
-        found = connection.execute(where.order_by(executions.c.id.desc()).offset(skip).limit(limit)).all()
-        return found, total

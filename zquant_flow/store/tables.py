@@ -10,6 +10,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    ColumnElement,
     Float,
     Index,
     Integer,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
     text,
 )
 
@@ -67,9 +69,15 @@ tasks = Table(
     Column("created_time", BigInteger, nullable=False),
     Column("updated_by", String(100), nullable=False),
     Column("updated_time", BigInteger, nullable=False),
+    Column("change_seq", BigInteger, nullable=False, server_default="0"),
+    Column("adhoc", Boolean, nullable=False, server_default=text("false")),
 )
 """`anchor`: where intervals count from; `cursor`: instants up to here are accounted for in the ledger; `idle_since`: since
-when the task is disabled, paused or archived (its fires until now are one span)."""
+when the task is disabled, paused or archived (its fires until now are one span); `adhoc`: it stands for a definition that
+was run without being registered, and is archived from its birth."""
+
+Index("ix_tasks_change_seq", tasks.c.change_seq)
+Index("ix_tasks_next_fire", tasks.c.next_fire)
 
 definitions = Table(
     "definitions",
@@ -114,6 +122,7 @@ load_errors = Table(
     Column("code", String(64), nullable=False),
     Column("message", Text, nullable=False),
     Column("since", BigInteger, nullable=False),
+    Column("words", Text),
 )
 
 fires = Table(
@@ -183,6 +192,7 @@ executions = Table(
     Column("owner", Integer),
     Column("updated_time", BigInteger, nullable=False),
     Column("change_seq", BigInteger, nullable=False),
+    Column("backfill_id", BigInteger),
     # A running row without an owner would be driven by nobody and block its task for ever (the origin's fault 12).
     CheckConstraint("status <> 'running' OR owner IS NOT NULL", name="running_is_owned"),
     CheckConstraint(
@@ -190,7 +200,12 @@ executions = Table(
         name="status",
     ),
 )
-"""`root_id` is the top execution's id, its own for a root; an inline node's `task_id` is its workflow's."""
+"""`root_id` is the top execution's id, its own for a root; an inline node's `task_id` is its workflow's. `inline` rows stand in
+no task's history: nodes that are defined in their workflow, and successes that a resume took over."""
+
+_LISTED = text("NOT inline")
+LISTED: ColumnElement[bool] = literal_column("NOT executions.inline")
+"""Stands in a task's history. Said as the partial indexes say it: SQLite would not use them for `inline = 0`."""
 
 Index(
     "ix_executions_root_id",
@@ -198,16 +213,110 @@ Index(
     sqlite_where=text("parent_execution_id IS NOT NULL"),
 )
 Index(
-    "ix_executions_task_id_id",
-    executions.c.task_id,
-    executions.c.id,
-    sqlite_where=text("NOT inline"),
-)
-Index(
     "ix_executions_active",
     executions.c.task_id,
     sqlite_where=text("NOT inline AND status IN ('pending','running','paused')"),
 )
+# Lists are newest first, by one filter or two: a page is a walk along an index, and what else is asked stands in it.
+Index(
+    "ix_executions_created_time",
+    executions.c.created_time,
+    executions.c.id,
+    executions.c.task_id,
+    sqlite_where=_LISTED,
+)
+Index(
+    "ix_executions_task_id_created_time",
+    executions.c.task_id,
+    executions.c.created_time,
+    sqlite_where=_LISTED,
+)
+Index(
+    "ix_executions_status_created_time",
+    executions.c.status,
+    executions.c.created_time,
+    executions.c.id,
+    executions.c.task_id,
+    sqlite_where=_LISTED,
+)
+Index(
+    "ix_executions_task_id_status_created_time",
+    executions.c.task_id,
+    executions.c.status,
+    executions.c.created_time,
+    sqlite_where=_LISTED,
+)
+Index(
+    "ix_executions_trigger_type_created_time",
+    executions.c.trigger_type,
+    executions.c.created_time,
+    executions.c.id,
+    executions.c.status,
+    sqlite_where=_LISTED,
+)
+Index("ix_executions_change_seq", executions.c.change_seq)
+
+task_tallies = Table(
+    "task_tallies",
+    metadata,
+    Column("task_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("status", String(16), primary_key=True),
+    Column("trigger_type", String(16), primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("seconds", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""How many listed executions of a task have ended how, and how long they took in all; grown in the transaction that ends
+them. What is active is few, and counted."""
+
+hour_tallies = Table(
+    "hour_tallies",
+    metadata,
+    Column("hour", Integer, primary_key=True, autoincrement=False),
+    Column("status", String(16), primary_key=True),
+    Column("trigger_type", String(16), primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("seconds", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The same for all tasks, by the hour since 1970 in which executions were created."""
+
+backfills = Table(
+    "backfills",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("task_id", BigInteger, nullable=False),
+    Column("from_time", BigInteger, nullable=False),
+    Column("to_time", BigInteger, nullable=False),
+    Column("parallel", Integer, nullable=False),
+    Column("created_by", String(100), nullable=False),
+    Column("created_time", BigInteger, nullable=False),
+)
+"""A span whose logical times were asked for; their executions name it, and at most `parallel` of them are active."""
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("key", String(255), primary_key=True),
+    Column("actor", String(100), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("created_time", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Requests that named a key, and what came of them: who asks again gets the same answer and causes nothing."""
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("name", String(100), nullable=False, unique=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("created_by", String(100), nullable=False),
+    Column("created_time", BigInteger, nullable=False),
+    Column("expires_time", BigInteger),
+)
+"""Bearer tokens beside the admin's own; only their SHA-256 is kept."""
 
 attempts = Table(
     "attempts",

@@ -1,0 +1,82 @@
+"""When does a log grow? The kernel says so; where it can't, somebody looks twice a second."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+
+from zquant_flow.definitions.inotify import Event, InotifyTree
+
+LOOK_SECONDS = 0.5
+
+
+class LogWatch:
+    """The log folders that somebody follows, one watch for each.
+
+    Threads: those of the watches, which only set flags in the event loop of the HTTP server; everything else may be called
+    from any. A watch ends with its last follower.
+    """
+
+    def __init__(self) -> None:
+        self._trees: dict[str, _Folder] = {}
+        self._lock = threading.Lock()
+
+    def follow(self, path: str, loop: asyncio.AbstractEventLoop) -> Growth:
+        """Follow the log of that path, which need not be there yet. Pair it with `leave`. May block for a moment."""
+        folder, name = os.path.split(path)
+        with self._lock:
+            watched = self._trees.get(folder)
+            if watched is None:
+                watched = self._trees[folder] = _Folder(folder)
+            return watched.add(name, Growth(loop))
+
+    def leave(self, path: str, growth: Growth) -> None:
+        """One follower less."""
+        folder, name = os.path.split(path)
+        with self._lock:
+            if self._trees[folder].remove(name, growth):
+                del self._trees[folder]
+
+
+class Growth:
+    """Tells that a log has grown."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.news = asyncio.Event()
+
+    def tell(self) -> None:
+        """From any thread."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.news.set)
+
+
+class _Folder:
+    def __init__(self, path: str) -> None:
+        self._growing: dict[str, list[Growth]] = {}
+        self._tree: InotifyTree | None = None
+        tree = InotifyTree(path, self._on_event)
+        try:
+            os.makedirs(path, mode=0o700, exist_ok=True)
+            tree.start()
+            self._tree = tree
+        except OSError:
+            self._tree = None  # no watch left: followers look by themselves
+
+    def add(self, name: str, growth: Growth) -> Growth:
+        self._growing.setdefault(name, []).append(growth)
+        return growth
+
+    def remove(self, name: str, growth: Growth) -> bool:
+        """Whether nobody is left."""
+        self._growing[name].remove(growth)
+        if not self._growing[name]:
+            del self._growing[name]
+        if not self._growing and self._tree is not None:
+            self._tree.stop()
+        return not self._growing
+
+    def _on_event(self, event: Event) -> None:
+        for growth in tuple(self._growing.get(event.path, ())):
+            growth.tell()

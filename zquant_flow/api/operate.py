@@ -1,0 +1,207 @@
+"""What tasks can be told to do: trigger, enable, disable, pause, resume, backfill; one by one or many at once (CONTRACT)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+
+from zquant_flow.api.answers import Json
+from zquant_flow.api.control import Control, Ctl, TaskId
+from zquant_flow.api.keys import KeyOf
+from zquant_flow.api.languages import language_of, message
+from zquant_flow.api.models import BackfillIn, BackfillOut, BulkIn, BulkOut, TaskOut, TriggeredOut, TriggerIn
+from zquant_flow.api.params import checked
+from zquant_flow.api.security import Actor, signed_in
+from zquant_flow.api.tasks import definition_of, one_task, task_row
+from zquant_flow.core.instants import from_micros, to_micros
+from zquant_flow.core.schedule import fires_between
+from zquant_flow.core.status import TriggerType
+from zquant_flow.engine.operations import Operations
+from zquant_flow.errors import BadRequest, TaskNotFound, ZquantFlowError
+from zquant_flow.store import queries
+from zquant_flow.wording import say, translated
+
+router = APIRouter(prefix="/tasks", tags=["operations"], dependencies=[Depends(signed_in)])
+
+MOST_FIRES = 10_000
+"""Logical times that one backfill may ask for."""
+
+
+@router.post("/bulk", operation_id="bulk_tasks", response_model=BulkOut)
+def bulk_tasks(request: Request, control: Ctl, actor: Actor, body: BulkIn) -> Response:
+    """One action on many tasks. Each succeeds or fails on its own; the answer says which, in the order asked."""
+    ids = list(dict.fromkeys(body.task_ids))
+    found = (
+        _deleted(control, ids, body, actor) if body.action == "delete" else _done(control, ids, body, actor)
+    )
+    language = language_of(request)
+    results = [
+        {
+            "task_id": task_id,
+            "ok": False,
+            "code": answer.code,
+            "detail": translated(answer.detail, language),
+        }
+        if isinstance(answer, ZquantFlowError)
+        else {"task_id": task_id, "ok": True, "execution_id": answer}
+        for task_id, answer in zip(ids, found, strict=True)
+    ]
+    failed = sum(not result["ok"] for result in results)
+    return Json({"results": results, "succeeded": len(results) - failed, "failed": failed})
+
+
+@router.post("/{task_id}/trigger", operation_id="trigger_task", response_model=TriggeredOut)
+def trigger_task(
+    request: Request,
+    control: Ctl,
+    actor: Actor,
+    key_of: KeyOf,
+    task_id: TaskId,
+    body: TriggerIn | None = None,
+) -> Response:
+    """Run it now. 409 where `overlap: skip` and an execution is active, or that logical time has fired."""
+    body = body or TriggerIn()
+    execution_id = control.operations.trigger(
+        task_id,
+        actor=actor,
+        trigger_type=TriggerType.API,
+        params=checked(body.params),
+        logical_time=control.instant(body.logical_time),
+        rerun=body.rerun,
+        key=key_of("trigger_task", task_id, body.model_dump()),
+    )
+    return Json({"message": message("triggered", request), "execution_id": execution_id})
+
+
+@router.post("/{task_id}/enable", operation_id="enable_task", response_model=TaskOut)
+def enable_task(control: Ctl, actor: Actor, task_id: TaskId) -> Response:
+    """Look for its fires again, from now on."""
+    control.operations.enable(task_id, actor=actor)
+    return one_task(control, task_id)
+
+
+@router.post("/{task_id}/disable", operation_id="disable_task", response_model=TaskOut)
+def disable_task(control: Ctl, actor: Actor, task_id: TaskId) -> Response:
+    """Skip its fires; what is pending goes on."""
+    control.operations.disable(task_id, actor=actor)
+    return one_task(control, task_id)
+
+
+@router.post("/{task_id}/pause", operation_id="pause_task", response_model=TaskOut)
+def pause_task(control: Ctl, actor: Actor, task_id: TaskId) -> Response:
+    """Skip its fires and hold what is pending."""
+    control.operations.pause(task_id, actor=actor)
+    return one_task(control, task_id)
+
+
+@router.post("/{task_id}/resume", operation_id="resume_task", response_model=TaskOut)
+def resume_task(control: Ctl, actor: Actor, task_id: TaskId) -> Response:
+    """Undo a pause."""
+    control.operations.resume(task_id, actor=actor)
+    return one_task(control, task_id)
+
+
+@router.post("/{task_id}/backfill", operation_id="backfill_task", response_model=BackfillOut)
+def backfill_task(control: Ctl, actor: Actor, key_of: KeyOf, task_id: TaskId, body: BackfillIn) -> Response:
+    """One execution for each logical time in the span that has none; `dry_run` only says which."""
+    start, end = control.instant(body.from_), control.instant(body.to)
+    assert start is not None and end is not None
+    moments = _moments(control, task_id, start, end)
+    span = to_micros(start) or 0, to_micros(end) or 0
+    if body.dry_run:
+        fired = queries.fired_between(control.database, task_id, *span)
+        return Json(_backfill_out(moments, {}, fired, dry_run=True))
+    found = control.operations.backfill(
+        task_id,
+        moments,
+        span=span,
+        parallel=body.parallel,
+        actor=actor,
+        params=checked(body.params),
+        key=key_of("backfill_task", task_id, body.model_dump()),
+    )
+    made = {int(moment): number for moment, number in found["executions"].items()}
+    fired = {int(moment): number for moment, number in found["fired"].items()}
+    return Json(_backfill_out(moments, made, fired, dry_run=False))
+
+
+def _moments(control: Control, task_id: int, start: datetime, end: datetime) -> list[int]:
+    """The logical times of its schedule in [start, end]. Raises BadRequest where there is nothing to ask for."""
+    row = task_row(control, task_id)
+    definition = definition_of(control, row)
+    if row.archived_at is not None:
+        raise TaskNotFound(say("task {id} is archived", id=task_id))
+    if definition.schedule is None:
+        raise BadRequest(say("task {name!r} has no schedule, so no logical times", name=row.name))
+    if start > end:
+        raise BadRequest(say("`from` is later than `to`"))
+    if (to_micros(end) or 0) > control.engine.now():
+        raise BadRequest(say("`to` is in the future: a backfill runs what is past"))
+    found = fires_between(
+        definition.schedule,
+        start - datetime.resolution,
+        end,
+        anchor=from_micros(row.anchor),
+        zone=control.zone,
+    )
+    moments = [to_micros(moment) or 0 for moment in islice(found, MOST_FIRES + 1)]
+    if len(moments) > MOST_FIRES:
+        raise BadRequest(
+            say("the span has more than {count} logical times; ask for a shorter one", count=MOST_FIRES)
+        )
+    return moments
+
+
+def _backfill_out(
+    moments: Sequence[int], made: dict[int, int], fired: dict[int, int], *, dry_run: bool
+) -> dict[str, Any]:
+    wanted = [moment for moment in moments if moment not in fired]
+    return {
+        "backfill_id": next(iter(made.values()), None),
+        "executions": [
+            {"logical_time": from_micros(moment), "execution_id": made.get(moment)} for moment in wanted
+        ],
+        "fired_before": [from_micros(moment) for moment in moments if moment in fired],
+        "dry_run": dry_run,
+    }
+
+
+def _done(
+    control: Control, ids: Sequence[int], body: BulkIn, actor: str
+) -> Sequence[int | ZquantFlowError | None]:
+    """All in one turn of the engine, so in one commit."""
+    params = checked(body.params)
+
+    def step(task_id: int, operations: Operations) -> int | None:
+        if body.action == "trigger":
+            return operations.trigger(task_id, actor=actor, trigger_type=TriggerType.API, params=params)
+        switches: dict[str, Callable[..., None]] = {
+            "enable": operations.enable,
+            "disable": operations.disable,
+            "pause": operations.pause,
+            "resume": operations.resume,
+        }
+        switches[body.action](task_id, actor=actor)
+        return None
+
+    return control.operations.at_once([partial(step, task_id) for task_id in ids])
+
+
+def _deleted(
+    control: Control, ids: Sequence[int], body: BulkIn, actor: str
+) -> Sequence[int | ZquantFlowError | None]:
+    """One after the other: each is a change of a file."""
+    found: list[int | ZquantFlowError | None] = []
+    for task_id in ids:
+        try:
+            control.authored.delete(task_id, actor=actor, force=body.force)
+            found.append(None)
+        except ZquantFlowError as error:
+            found.append(error)
+    return found

@@ -1,0 +1,39 @@
+"""Where does the next page of a list begin? A cursor says it in one word, and stays right while rows come and go."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Any
+
+from zquant_flow.errors import BadRequest
+from zquant_flow.wording import say
+
+
+def cursor(order: str, *position: Any) -> str:
+    """The word for a position in a list of that order."""
+    text = json.dumps([order, *position], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def position(word: str | None, order: str, *kinds: type | tuple[type, ...]) -> list[Any] | None:
+    """The position that a cursor says, values of these kinds. Raises BadRequest for a word that no list has given."""
+    if not word:
+        return None
+    try:
+        found = json.loads(base64.urlsafe_b64decode(word + "=" * (-len(word) % 4)))
+    except (ValueError, binascii.Error, RecursionError):
+        found = None
+    if not isinstance(found, list) or len(found) != len(kinds) + 1 or not _fit(found[1:], kinds):
+        raise BadRequest(say("cursor: take `next_cursor` of the page before as it is"))
+    if found[0] != order:
+        raise BadRequest(say("cursor: it belongs to a list in another order"))
+    return found[1:]
+
+
+def _fit(values: list[Any], kinds: tuple[type | tuple[type, ...], ...]) -> bool:
+    return all(
+        isinstance(value, kind) and not (isinstance(value, int) and abs(value) >= 2**63)
+        for value, kind in zip(values, kinds, strict=True)
+    )

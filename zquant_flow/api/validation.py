@@ -1,0 +1,33 @@
+"""What is wrong with the shape of a request, in words that can be translated?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zquant_flow.complaints import complaint
+
+MAX_FAULTS = 100
+_PLACES = ("body", "query", "path", "header")
+
+
+def faults(errors: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """`field`, `code` and `message` of each of pydantic's errors about a request."""
+    return [_fault(error) for error in errors[:MAX_FAULTS]]
+
+
+def _fault(error: Mapping[str, Any]) -> dict[str, str]:
+    kind, path = str(error["type"]), _path(error)
+    return {
+        "field": ".".join(map(str, path)) if path else "body",
+        "code": kind,
+        "message": complaint(kind, path, error.get("ctx") or {}, str(error["msg"])),
+    }
+
+
+def _path(error: Mapping[str, Any]) -> Sequence[str | int]:
+    """Where a request is wrong, without the part of the request; text that is no JSON at all is wrong as a whole."""
+    place: tuple[str | int, ...] = error["loc"]
+    if error["type"] == "json_invalid":
+        return ()
+    return place[1:] if place and place[0] in _PLACES else place

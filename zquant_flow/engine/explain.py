@@ -1,0 +1,158 @@
+"""Why is a task running now, or why not? Facts in, reasons out; the first reason is the answer in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zquant_flow.core.instants import from_micros
+from zquant_flow.core.model import TaskDef
+from zquant_flow.core.schedule import SkipReason
+from zquant_flow.definitions.loader import LoadError
+from zquant_flow.wording import Message, joined, say
+
+SHOWN = 10
+"""So many executions are told one by one."""
+
+_WAITING = {
+    "overlap": say("it waits until the task's other executions have ended"),
+    "backfill": say("it waits for its place in the backfill"),
+    "retry": say("its attempt failed, and it will be tried again"),
+    "shutdown": say("the server was stopped during its attempt, and it will be tried again"),
+}
+_SKIPPED = {
+    SkipReason.MISFIRE: say("it came too late"),
+    SkipReason.COALESCED: say("a later fire stood for it"),
+    SkipReason.DISABLED: say("the task was disabled"),
+    SkipReason.PAUSED: say("the task was paused"),
+    SkipReason.ARCHIVED: say("the task was archived"),
+    SkipReason.OVERLAP: say("an execution was still active, and `overlap` is `skip`"),
+    SkipReason.CLOCK_STEP: say("the clock was set"),
+    SkipReason.NOT_A_SESSION: say("it was no trading session"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """One fact: a code for machines, words for people, the execution it is about, the instant (microseconds) it ends."""
+
+    code: str
+    detail: Message
+    execution_id: int | None = None
+    until: int | None = None
+
+
+def explain(
+    row: Any,
+    definition: TaskDef,
+    *,
+    active: Sequence[Any],
+    last_entry: Any | None,
+    errors: Sequence[LoadError],
+    used_by: Sequence[str],
+    slots: tuple[int, int],
+) -> list[Reason]:
+    """The reasons, most telling first; at least one.
+
+    `active`: rows of the executions that have not ended; `last_entry`: the newest of the ledger; `errors`: of its file;
+    `used_by`: workflows that refer to it; `slots`: those in use, and all.
+    """
+    return [
+        *_of_executions(active, slots),
+        *_of_switches(row),
+        *_of_schedule(row, definition, used_by),
+        *_of_the_past(last_entry),
+        *(Reason(code="load_error", detail=_load_error(row, error)) for error in errors[:1]),
+    ]
+
+
+def _of_executions(active: Sequence[Any], slots: tuple[int, int]) -> Iterator[Reason]:
+    for execution in sorted(active, key=lambda execution: (execution.status == "pending", execution.id))[
+        :SHOWN
+    ]:
+        if execution.status == "running":
+            detail = say(
+                "it is running: execution {id} since {since}",
+                id=execution.id,
+                since=_shown(execution.start_time),
+            )
+            yield Reason(code="running", detail=detail, execution_id=execution.id)
+        elif execution.status == "paused":
+            detail = say("execution {id} is paused; resume it", id=execution.id)
+            yield Reason(code="execution_paused", detail=detail, execution_id=execution.id)
+        else:
+            yield _pending(execution, slots)
+    if len(active) > SHOWN:
+        yield Reason(code="more", detail=say("and {count} more executions", count=len(active) - SHOWN))
+
+
+def _pending(execution: Any, slots: tuple[int, int]) -> Reason:
+    code = execution.waiting_for or "slot"
+    why = _WAITING.get(code)
+    if why is None:
+        why = say("it waits for a slot: {used} of {all} are in use", used=slots[0], all=slots[1])
+    return Reason(
+        code=f"waiting_for_{code}",
+        detail=say("execution {id} is pending: {why}", id=execution.id, why=why),
+        execution_id=execution.id,
+        until=execution.waiting_until,
+    )
+
+
+def _of_switches(row: Any) -> Iterator[Reason]:
+    if row.archived_at is not None:
+        detail = say("it is archived since {since}: its definition is gone", since=_shown(row.archived_at))
+        yield Reason(code="archived", detail=detail)
+        return
+    if not row.enabled:
+        detail = say("it is disabled, by {who}: it fires again once it is enabled", who=row.updated_by)
+        yield Reason(code="disabled", detail=detail)
+    if row.paused:
+        detail = say("it is paused, by {who}: it goes on once it is resumed", who=row.updated_by)
+        yield Reason(code="paused", detail=detail)
+
+
+def _of_schedule(row: Any, definition: TaskDef, used_by: Sequence[str]) -> Iterator[Reason]:
+    if definition.workflow is None and definition.action is None:
+        yield Reason(code="nothing_to_run", detail=say("it has nothing to run: give it a command"))
+    if row.archived_at is not None:
+        return
+    if definition.schedule is None:
+        if used_by:
+            names = joined(", ", used_by[:SHOWN])
+            detail = say("it has no schedule: it runs when triggered, and as a node of {names}", names=names)
+        else:
+            detail = say("it has no schedule: it runs when triggered")
+        yield Reason(code="no_schedule", detail=detail)
+    elif row.next_fire is not None:
+        detail = say("it waits for its next fire at {instant}", instant=_shown(row.next_fire))
+        yield Reason(code="waiting_for_fire", detail=detail, until=row.next_fire)
+    elif row.enabled and not row.paused:
+        yield Reason(code="schedule_over", detail=say("its schedule has no fire ahead"))
+
+
+def _of_the_past(entry: Any | None) -> Iterator[Reason]:
+    if entry is None or entry.outcome == "fired":
+        return
+    detail = say(
+        "its last fire, of {instant}, was skipped: {why}",
+        instant=_shown(entry.until),
+        why=_SKIPPED.get(SkipReason(entry.outcome), entry.outcome),
+    )
+    yield Reason(code=f"skipped_{entry.outcome}", detail=detail)
+
+
+def _load_error(row: Any, error: LoadError) -> Message:
+    return say(
+        "{source}:{line}:{column} has an error, so version {version} stays: {message}",
+        source=row.source,
+        line=error.line,
+        column=error.column,
+        version=row.version,
+        message=error.message,
+    )
+
+
+def _shown(moment: int | None) -> str:
+    return "?" if moment is None else f"{from_micros(moment):%Y-%m-%d %H:%M:%S} UTC"

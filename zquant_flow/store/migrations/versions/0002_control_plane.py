@@ -1,0 +1,100 @@
+"""What the control plane needs: tallies for exact totals, indexes for lists and streams, keys, tokens, backfills."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+_LISTED = sa.text("NOT inline")
+_BY_TIME = {
+    "ix_executions_created_time": ["created_time", "id", "task_id"],
+    "ix_executions_task_id_created_time": ["task_id", "created_time"],
+    "ix_executions_status_created_time": ["status", "created_time", "id", "task_id"],
+    "ix_executions_task_id_status_created_time": ["task_id", "status", "created_time"],
+    "ix_executions_trigger_type_created_time": ["trigger_type", "created_time", "id", "status"],
+}
+_FINAL = "NOT inline AND status NOT IN ('pending', 'running', 'paused')"
+
+
+def upgrade() -> None:
+    op.add_column("tasks", sa.Column("change_seq", sa.BigInteger(), nullable=False, server_default="0"))
+    op.add_column("tasks", sa.Column("adhoc", sa.Boolean(), nullable=False, server_default=sa.text("false")))
+    op.add_column("load_errors", sa.Column("words", sa.Text()))
+    op.add_column("executions", sa.Column("backfill_id", sa.BigInteger()))
+    op.drop_index("ix_executions_task_id_id", "executions")
+    for name, columns in _BY_TIME.items():
+        op.create_index(name, "executions", columns, sqlite_where=_LISTED, postgresql_where=_LISTED)
+    op.create_index("ix_executions_change_seq", "executions", ["change_seq"])
+    op.create_index("ix_tasks_change_seq", "tasks", ["change_seq"])
+    op.create_index("ix_tasks_next_fire", "tasks", ["next_fire"])
+    _create_tallies()
+    _create_the_rest()
+
+
+def _create_tallies() -> None:
+    for table, key, of_row in (
+        (
+            "task_tallies",
+            sa.Column("task_id", sa.BigInteger(), autoincrement=False, nullable=False),
+            "task_id",
+        ),
+        (
+            "hour_tallies",
+            sa.Column("hour", sa.Integer(), autoincrement=False, nullable=False),
+            "created_time / 3600000000",
+        ),
+    ):
+        op.create_table(
+            table,
+            key,
+            sa.Column("status", sa.String(length=16), nullable=False),
+            sa.Column("trigger_type", sa.String(length=16), nullable=False),
+            sa.Column("count", sa.BigInteger(), nullable=False),
+            sa.Column("seconds", sa.Float(), nullable=False),
+            sa.PrimaryKeyConstraint(key.name, "status", "trigger_type", name=op.f(f"pk_{table}")),
+            sqlite_with_rowid=False,
+        )
+        op.execute(
+            f"INSERT INTO {table} SELECT {of_row}, status, trigger_type, count(*), "  # noqa: S608
+            f"coalesce(sum(duration_seconds), 0) FROM executions WHERE {_FINAL} GROUP BY 1, 2, 3"
+        )
+
+
+def _create_the_rest() -> None:
+    number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    op.create_table(
+        "backfills",
+        sa.Column("id", number, nullable=False),
+        sa.Column("task_id", sa.BigInteger(), nullable=False),
+        sa.Column("from_time", sa.BigInteger(), nullable=False),
+        sa.Column("to_time", sa.BigInteger(), nullable=False),
+        sa.Column("parallel", sa.Integer(), nullable=False),
+        sa.Column("created_by", sa.String(length=100), nullable=False),
+        sa.Column("created_time", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_backfills")),
+    )
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("key", sa.String(length=255), nullable=False),
+        sa.Column("actor", sa.String(length=100), nullable=False),
+        sa.Column("fingerprint", sa.String(length=64), nullable=False),
+        sa.Column("answer", sa.Text(), nullable=False),
+        sa.Column("created_time", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("key", "actor", name=op.f("pk_idempotency_keys")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "tokens",
+        sa.Column("id", number, nullable=False),
+        sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("created_by", sa.String(length=100), nullable=False),
+        sa.Column("created_time", sa.BigInteger(), nullable=False),
+        sa.Column("expires_time", sa.BigInteger()),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_tokens")),
+        sa.UniqueConstraint("name", name=op.f("uq_tokens_name")),
+        sa.UniqueConstraint("digest", name=op.f("uq_tokens_digest")),
+    )

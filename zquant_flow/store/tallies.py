@@ -1,0 +1,50 @@
+"""How many executions have ended, how, and when were they made? Kept beside the rows, so that a total costs no count.
+
+Only listed executions that have ended are tallied: inline nodes stand in no list, and what is active is few, and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+HOUR = 3_600_000_000
+"""Microseconds; the width of a bucket of `hour_tallies`."""
+
+_GROW_TASK = text(
+    "INSERT INTO task_tallies (task_id, status, trigger_type, count, seconds) "
+    "VALUES (:place, :status, :trigger_type, :count, :seconds) "
+    "ON CONFLICT (task_id, status, trigger_type) DO UPDATE "
+    "SET count = task_tallies.count + excluded.count, seconds = task_tallies.seconds + excluded.seconds"
+)
+_GROW_HOUR = text(
+    "INSERT INTO hour_tallies (hour, status, trigger_type, count, seconds) "
+    "VALUES (:place, :status, :trigger_type, :count, :seconds) "
+    "ON CONFLICT (hour, status, trigger_type) DO UPDATE "
+    "SET count = hour_tallies.count + excluded.count, seconds = hour_tallies.seconds + excluded.seconds"
+)
+
+
+def grow(connection: Connection, ended: Iterable[dict[str, Any]]) -> None:
+    """Add executions that this transaction ends: dicts of `task_id, created_time, status, trigger_type, seconds`."""
+    by_task: dict[tuple[int, str, str], list[float]] = {}
+    by_hour: dict[tuple[int, str, str], list[float]] = {}
+    for row in ended:
+        kind = row["status"], row["trigger_type"]
+        for tally, place in ((by_task, row["task_id"]), (by_hour, row["created_time"] // HOUR)):
+            cell = tally.setdefault((place, *kind), [0, 0.0])
+            cell[0] += 1
+            cell[1] += row["seconds"] or 0.0
+    if by_task:
+        connection.execute(_GROW_TASK, _rows(by_task))
+        connection.execute(_GROW_HOUR, _rows(by_hour))
+
+
+def _rows(tally: dict[tuple[int, str, str], list[float]]) -> list[dict[str, Any]]:
+    # Sorted, so that two writers lock the same rows in the same order.
+    return [
+        {"place": place, "status": status, "trigger_type": kind, "count": count, "seconds": seconds}
+        for (place, status, kind), (count, seconds) in sorted(tally.items())
+    ]
