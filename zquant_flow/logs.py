@@ -11,6 +11,7 @@ import os
 LIMIT = 10 * 1024 * 1024
 """How many bytes of an attempt's output are kept, unless told otherwise."""
 
+_BLOCK = 64 * 1024
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -30,6 +31,31 @@ def read(path: str | os.PathLike[str], offset: int = 0, limit: int = 65536) -> t
     finally:
         os.close(fd)
     return data, offset + len(data)
+
+
+def size(path: str | os.PathLike[str]) -> int:
+    """How many bytes the log has; none if it is not there."""
+    try:
+        return os.stat(path, follow_symlinks=False).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def start_of_tail(path: str | os.PathLike[str], end: int, lines: int) -> int:
+    """Where the last `lines` lines of the first `end` bytes begin; reads backwards, and no more than it must."""
+    start, wanted = end, lines + 1  # the end of the line before them is sought
+    if end and read(path, end - 1, 1)[0] != b"\n":
+        wanted -= 1
+    while start > 0:
+        begin = max(0, start - _BLOCK)
+        block = read(path, begin, start - begin)[0]
+        found = block.count(b"\n")
+        if found >= wanted:
+            for _ in range(wanted):
+                block = block[: block.rindex(b"\n")]
+            return begin + len(block) + 1
+        wanted, start = wanted - found, begin
+    return 0
 
 
 class AttemptLog:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body, Depends, Query, Request
 from fastapi.responses import Response
 
 from zquant_flow.api import paging
-from zquant_flow.api.answers import Json, streamed
+from zquant_flow.api.answers import PIECE, Json, streamed
 from zquant_flow.api.control import Control, Ctl, ExecutionId, TaskId
 from zquant_flow.api.keys import KeyOf
 from zquant_flow.api.languages import message
@@ -159,8 +159,10 @@ def _page(control: Control, query: ExecutionQuery, *, task_id: int | None = None
         after=(after[0], after[1]) if after else None,
     )
     following = paging.cursor(_ORDER, *found.following) if found.following else None
-    rows = (execution_out(row) for row in found.rows)
-    return streamed("executions", rows, total=found.total, next_cursor=following)
+    rest = {"total": found.total, "next_cursor": following}
+    if len(found.rows) <= PIECE:
+        return Json({"executions": [execution_out(row) for row in found.rows], **rest})
+    return streamed("executions", map(execution_out, found.rows), **rest)
 
 
 def _trigger_types(query: ExecutionQuery) -> tuple[str, ...]:

@@ -219,7 +219,7 @@ class Feed:
             except Exception:
                 log.exception("changes could not be read; trying again", extra={"action": "feed_failed"})
                 self._woken.set()
-            if (now := self._load_errors()) is not errors:
+            if (now := self._load_errors()) != errors:
                 errors = now
                 self._keep([_load_errors_event(self._last, len(now))], self._last)
             self._over.wait(PACE)

@@ -61,7 +61,7 @@ class Follower:
 
     async def _of_attempt(self, path: str, attempt: int, offset: int, growth: Growth) -> AsyncIterator[bytes]:
         """What an attempt writes, until it is over and all has been read."""
-        over, silent = False, 0.0
+        over, silent, self._place = False, 0.0, None
         while not self._feed.closed:
             bell = self._feed.bell
             growth.news.clear()

@@ -22,6 +22,7 @@ from zquant_flow.engine.tasks import Span, changed_task, new_task, returned_task
 from zquant_flow.store import definitions as store
 from zquant_flow.store.database import Database
 from zquant_flow.store.terms import last_number
+from zquant_flow.wording import packed, restored
 
 ADHOC = "\x1f"
 """Stands between name and digest in the names of hidden tasks; no name of a user can have it."""
@@ -282,7 +283,11 @@ class Registrar:
         for row in store.known_errors(self._database):
             found.setdefault(row.path, []).append(
                 LoadError(
-                    line=row.line, column=row.column, field=row.field, code=row.code, message=row.message
+                    line=row.line,
+                    column=row.column,
+                    field=row.field,
+                    code=row.code,
+                    message=restored(row.message, row.words),
                 )
             )
         return {path: tuple(errors) for path, errors in found.items()}
@@ -361,7 +366,10 @@ def _prepare_files(change: Change, registration: store.Registration) -> None:
         if file.kind != "skipped"
     ]
     registration.forgotten = change.forgotten
-    registration.errors = {path: [asdict(error) for error in found] for path, found in change.errors.items()}
+    registration.errors = {
+        path: [{**asdict(error), "words": packed(error.message)} for error in found]
+        for path, found in change.errors.items()
+    }
 
 
 def _take_bundle(claim: Claim, registration: store.Registration, change: Change) -> None:

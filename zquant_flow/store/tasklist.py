@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, literal, or_, select
 
 from zquant_flow.store.database import Database
 from zquant_flow.store.tables import tasks
@@ -117,5 +117,6 @@ def _beyond(value: ColumnElement[Any], after: Position, *, descending: bool) -> 
     last, last_id = after
     if last is None:
         return and_(value.is_(None), tasks.c.id > last_id)
-    further = value < last if descending else value > last
-    return or_(further, and_(value == last, tasks.c.id > last_id), value.is_(None))
+    known = literal(last, value.type)
+    further = value < known if descending else value > known
+    return or_(further, and_(value == known, tasks.c.id > last_id), value.is_(None))
