@@ -140,6 +140,8 @@ class Lifecycle:
 
     def proceed(self, execution: Execution) -> None:
         """Start a workflow at once (it needs no slot), queue anything else for one."""
+        if self.workflows.stalls(execution):
+            return
         if execution.definition.workflow is not None:
             self.workflows.start(execution, execution.definition.workflow)
         elif execution.action is None:
@@ -168,6 +170,8 @@ class Lifecycle:
             return
         if execution.task.paused and execution.trigger_type is TriggerType.SCHEDULE:
             execution.task.held.append(execution)
+            return
+        if self.workflows.stalls(execution):
             return
         self.mark_running(execution)
         self.occupy(execution)
@@ -303,6 +307,13 @@ class Lifecycle:
         self.memory.updates(execution).waiting.append(rows.waiting(self.memory, execution, None))
         self.requeue(execution)
 
+    def go_on(self, execution: Execution) -> None:
+        """One that was held back starts where it would have started: a first attempt as any, a retry in the queue."""
+        if execution.start_time is None:
+            self.proceed(execution)
+        else:
+            self.requeue(execution)
+
     def requeue(self, execution: Execution) -> None:
         """Queue a pending execution for a slot."""
         self.dispatcher.add(execution, priority=execution.action.priority if execution.action else 0)
@@ -404,13 +415,19 @@ class Lifecycle:
             self.effects.terminate.append((execution, "terminated"))
 
     def pause(self, execution: Execution) -> None:
-        """Ask a running execution to stand still; its acknowledgement makes it `paused`."""
+        """Ask a running execution to stand still; its acknowledgement makes it `paused`. A workflow is so at once."""
+        if execution.run is not None:
+            self.workflows.pause(execution, execution.run)
+            return
         execution.pausing = True
         self.memory.batch.requests.append(rows.requested(self.memory, execution))
         self.effects.pause.append(execution)
 
     def resume(self, execution: Execution) -> None:
         """Let a paused execution go on."""
+        if execution.run is not None:
+            self.workflows.resume(execution, execution.run)
+            return
         execution.pausing = False
         self.memory.batch.requests.append(rows.requested(self.memory, execution))
         self.effects.resume.append(execution)

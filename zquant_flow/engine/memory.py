@@ -119,6 +119,11 @@ class Run:
     children: dict[int, Execution] = field(default_factory=dict)
     parked: deque[int] = field(default_factory=deque)
     """Nodes that are ready and wait for `max_parallel`."""
+    paused: bool = False
+    held: list[int] = field(default_factory=list)
+    """Nodes that came to be ready while it is paused."""
+    stalled: list[Execution] = field(default_factory=list)
+    """Executions of its nodes that would have started while it is paused: retries, and those that waited for others."""
     wanted: frozenset[str] = frozenset()
     """Names of the nodes whose results others take."""
     results: dict[str, Any] = field(default_factory=dict)

@@ -228,15 +228,15 @@ class Operations:
         self._call(work)
 
     def pause_execution(self, execution_id: int, *, actor: str) -> None:
-        """Let a running execution stand still: commands at once, Python at its next pause point."""
+        """Let a running execution stand still: commands at once, Python at its next pause point, a workflow with its nodes."""
 
         def work() -> None:
             self._refuse_resting()
             execution = self._execution(execution_id, say("can't be paused"))
-            if execution.status is not Status.RUNNING or execution.run is not None:
+            if execution.status is not Status.RUNNING:
                 raise WrongState(
                     say(
-                        "execution {id} is {status}; only a running leaf can be paused",
+                        "execution {id} is {status}; only what runs can be paused",
                         id=execution_id,
                         status=execution.status.value,
                     )

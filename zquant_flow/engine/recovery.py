@@ -182,6 +182,7 @@ class _Recovery:
         workflow = execution.definition.workflow
         assert workflow is not None
         run = execution.run = self._lifecycle.workflows.new_run(execution, workflow)
+        run.paused = execution.status is Status.PAUSED
         position = {name: index for index, name in enumerate(run.plan.names)}
         ended = [(position[row.node], Status(row.status)) for row in below if Status(row.status) in FINAL]
         started = [position[row.node] for row in below if Status(row.status) not in FINAL]

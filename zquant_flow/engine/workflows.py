@@ -15,7 +15,7 @@ from zquant_flow.core.graph import Plan, plan_workflow
 from zquant_flow.core.model import Action, TaskDef, Workflow
 from zquant_flow.core.progress import Progress, Step, survives_stop
 from zquant_flow.core.references import referenced_nodes, resolve
-from zquant_flow.core.status import Status, TriggerType
+from zquant_flow.core.status import Status, TriggerType, advance
 from zquant_flow.engine import rows
 from zquant_flow.engine.dispatcher import Dispatcher
 from zquant_flow.engine.memory import Execution, Memory, Run, Task
@@ -69,6 +69,10 @@ class Steps(Protocol):
         error: str | None = None,
     ) -> None: ...
     def terminate(self, execution: Execution, why: str = ...) -> None: ...
+    def pause(self, execution: Execution) -> None: ...
+    def resume(self, execution: Execution) -> None: ...
+    def go_on(self, execution: Execution) -> None: ...
+    def acknowledged(self, execution: Execution, status: Status) -> None: ...
 
 
 class Workflows:
@@ -158,6 +162,9 @@ class Workflows:
                 rows.node_skipped(self._memory, execution, node, reason.value)
                 for node, reason in step.skipped
             )
+        if run.paused:
+            run.held += step.ready
+            return
         for node in step.ready:
             if run.occupied >= run.max_parallel:
                 run.parked.append(node)
@@ -239,6 +246,10 @@ class Workflows:
         if not run.progress.may_start(node):
             self._vacate(parent)
             return
+        if run.paused:
+            run.occupied -= 1
+            run.held.append(node)
+            return
         definition = workflow.nodes[node]
         child = self._child(parent, node, parent.task, parent.definition, definition.action)
         self._steps.start_row(child)
@@ -276,7 +287,10 @@ class Workflows:
         run = parent.run
         assert run is not None
         run.occupied -= 1
-        while run.parked and run.occupied < run.max_parallel:
+        self._fill(parent, run)
+
+    def _fill(self, parent: Execution, run: Run) -> None:
+        while run.parked and run.occupied < run.max_parallel and not run.paused:
             node = run.parked.popleft()
             if run.progress.may_start(node):
                 run.occupied += 1
@@ -298,6 +312,8 @@ class Workflows:
                 error=WHY_ENDED[execution.terminating],
             )
             return
+        if execution.status is Status.PAUSED:  # what ran could not stand still, and nothing is left
+            execution.status = advance(Status.PAUSED, Status.RUNNING)
         status = run.progress.outcome()
         total = len(run.plan)
         execution.percent = 100.0 * run.progress.succeeded / total if total else 100.0
@@ -321,9 +337,41 @@ class Workflows:
         facts = {"percent": 100.0 * settled / total, "total_items": total, "processed_items": settled}
         self._memory.batch.progress.append(rows.progressed(self._memory, execution, facts))
 
+    def stalls(self, execution: Execution) -> bool:
+        """Whether it has to wait because the workflow around it is paused; it goes on with that one."""
+        parent = execution.parent
+        if parent is None or parent.run is None or not parent.run.paused:
+            return False
+        parent.run.stalled.append(execution)
+        return True
+
+    def pause(self, execution: Execution, run: Run) -> None:
+        """Start no node any more, and ask those that run to stand still (SEMANTICS §8.8)."""
+        run.paused = True
+        self._steps.acknowledged(execution, Status.PAUSED)
+        for child in list(run.children.values()):
+            if child.status is Status.RUNNING and not child.pausing:
+                self._steps.pause(child)
+
+    def resume(self, execution: Execution, run: Run) -> None:
+        """Go on with all that was held."""
+        run.paused = False
+        self._steps.acknowledged(execution, Status.RUNNING)
+        for child in list(run.children.values()):
+            if child.status is Status.PAUSED or child.pausing:
+                self._steps.resume(child)
+        held, run.held = run.held, []
+        self.follow(execution, Step(ready=[node for node in held if run.progress.may_start(node)]))
+        self._fill(execution, run)
+        stalled, run.stalled = run.stalled, []
+        for child in stalled:
+            if self._memory.executions.get(child.id) is child:
+                self._steps.go_on(child)
+
     def terminate(self, execution: Execution, run: Run, why: str) -> None:
         self._memory.batch.requests.append(rows.requested(self._memory, execution))
         run.parked.clear()
+        run.held.clear()
         self.follow(execution, run.progress.abandon())
         for child in list(run.children.values()):
             self._steps.terminate(child, why)
