@@ -133,6 +133,17 @@ class Run:
     """When its progress last went to the store (monotonic)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """A node that succeeded before, and need not run again: its execution then, and its result as JSON."""
+
+    node: int
+    task_id: int
+    version: int
+    execution_id: int
+    result: str | None
+
+
 @dataclass(slots=True)
 class Memory:
     """The whole of it, and the batch that the current turn fills."""

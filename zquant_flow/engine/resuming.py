@@ -9,8 +9,7 @@ from typing import Any
 from zquant_flow.core.graph import Plan
 from zquant_flow.core.model import Node, TaskDef, decode
 from zquant_flow.core.status import Status
-from zquant_flow.engine.memory import Execution, Memory
-from zquant_flow.engine.workflows import Reused
+from zquant_flow.engine.memory import Execution, Memory, Reused
 from zquant_flow.store import definitions as store
 from zquant_flow.store import queries
 from zquant_flow.store.database import Database

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zquant_flow.core.status import Status, TriggerType
-from zquant_flow.engine.memory import Execution, Memory, Task
+from zquant_flow.engine.memory import Execution, Memory, Reused, Task
 from zquant_flow.store.batch import Row
-
-if TYPE_CHECKING:
-    from zquant_flow.engine.workflows import Reused
 
 
 def created(memory: Memory, execution: Execution, *, actor: str) -> Row:

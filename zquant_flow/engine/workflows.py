@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from zquant_flow.core.graph import Plan, plan_workflow
@@ -18,7 +17,7 @@ from zquant_flow.core.references import referenced_nodes, resolve
 from zquant_flow.core.status import Status, TriggerType, advance
 from zquant_flow.engine import rows
 from zquant_flow.engine.dispatcher import Dispatcher
-from zquant_flow.engine.memory import Execution, Memory, Run, Task
+from zquant_flow.engine.memory import Execution, Memory, Reused, Run, Task
 from zquant_flow.errors import ZquantFlowError
 
 UNBOUNDED = 1 << 62
@@ -35,18 +34,8 @@ WHY_ENDED = {
 """Why an execution was ended, in words, by the reason it was asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reused:
-    """A node that succeeded before, and need not run again: its execution then, and its result as JSON."""
-
-    node: int
-    task_id: int
-    version: int
-    execution_id: int
-    result: str | None
-
-
-Reusable = Callable[["Execution", Plan], Sequence[Reused]]
+Reusable = Callable[[Execution, Plan], Sequence[Reused]]
+"""Reads what a resumed workflow need not do again."""
 
 
 class Steps(Protocol):

@@ -1,0 +1,171 @@
+"""What can executions be told? Terminate, pause, resume: the part of the operations that needs no task by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from zquant_flow.core.status import ACTIVE, Status, TriggerType
+from zquant_flow.engine import rows
+from zquant_flow.engine.memory import Execution, Task
+from zquant_flow.engine.service import Engine
+from zquant_flow.errors import ExecutionNotFound, ServerNeeded, TaskNotFound, WrongState
+from zquant_flow.store import queries
+from zquant_flow.wording import say
+
+
+class Controls:
+    """Operations on executions of one engine; what all operations share stands here too."""
+
+    def __init__(self, engine: Engine, *, inside: bool = False) -> None:
+        """`inside`: they are used in the engine's own thread."""
+        self._engine = engine
+        self._call: Callable[[Callable[[], Any]], Any] = _at_once if inside else engine.call
+        self._memory = engine.memory
+        self._lifecycle = engine.lifecycle
+        self._scheduler = engine.scheduler
+
+    def terminate(self, execution_id: int, *, actor: str) -> None:
+        """End an execution and all below it. Raises ExecutionNotFound, WrongState if it has ended already."""
+
+        def work() -> None:
+            self._refuse_resting()
+            execution = self._execution(execution_id, say("can't be terminated"))
+            self._note("terminate", actor, execution_id=execution_id)
+            self._lifecycle.terminate(execution)
+
+        self._call(work)
+
+    def terminate_all(self, task_id: int, *, actor: str) -> None:
+        """End all executions of a task, archived or not."""
+
+        def work() -> None:
+            task = self._memory.tasks.get(task_id) or self._memory.archived.get(task_id)
+            for execution in [*task.active.values(), *task.backfilled.values()] if task else ():
+                self._note("terminate", actor, execution_id=execution.id)
+                self._lifecycle.terminate(execution)
+
+        self._call(work)
+
+    def pause_execution(self, execution_id: int, *, actor: str) -> None:
+        """Let a running execution stand still: commands at once, Python at its next pause point, a workflow with its nodes."""
+
+        def work() -> None:
+            self._refuse_resting()
+            execution = self._execution(execution_id, say("can't be paused"))
+            if execution.status is not Status.RUNNING:
+                raise WrongState(
+                    say(
+                        "execution {id} is {status}; only what runs can be paused",
+                        id=execution_id,
+                        status=execution.status.value,
+                    )
+                )
+            self._note("pause_execution", actor, execution_id=execution_id)
+            self._lifecycle.pause(execution)
+
+        self._call(work)
+
+    def resume_execution(self, execution_id: int, *, actor: str, original: bool = False) -> int:
+        """Let a paused execution go on; the id of the one that runs.
+
+        One that ended and did not succeed gets a new execution, which takes over what had succeeded: of the task's current
+        version, or of its `original` one. Raises ExecutionNotFound, WrongState, AlreadyRunning.
+        """
+
+        def work() -> int:
+            self._refuse_resting()
+            execution = self._memory.executions.get(execution_id)
+            if execution is None:
+                return self._resume_ended(execution_id, actor, original)
+            if execution.status is not Status.PAUSED and not execution.pausing:
+                raise WrongState(
+                    say(
+                        "execution {id} is {status}, not paused",
+                        id=execution_id,
+                        status=execution.status.value,
+                    )
+                )
+            self._note("resume_execution", actor, execution_id=execution_id)
+            self._lifecycle.resume(execution)
+            return execution_id
+
+        return int(self._call(work))
+
+    def _resume_ended(self, execution_id: int, actor: str, original: bool) -> int:
+        row = queries.execution_row(self._engine.database, execution_id)
+        if row is None:
+            raise ExecutionNotFound(say("no execution has the id {id}", id=execution_id))
+        if row.status in (Status.SUCCESS, Status.SKIPPED) or Status(row.status) in ACTIVE:
+            raise WrongState(
+                say(
+                    "execution {id} is {status}; what is paused or did not succeed can be resumed",
+                    id=execution_id,
+                    status=row.status,
+                )
+            )
+        if row.parent_execution_id is not None:
+            raise WrongState(
+                say(
+                    "execution {id} is a node; resume the workflow's execution {root}",
+                    id=execution_id,
+                    root=row.root_id,
+                ),
+                execution_id=row.root_id,
+            )
+        task = self._task(row.task_id)
+        wait = self._scheduler.take_place(task)
+        execution = self._lifecycle.prepare(
+            task,
+            TriggerType.RESUME,
+            params=json.loads(row.params) if row.params else {},
+            logical_time=row.logical_time,
+        )
+        execution.resume_from = execution_id
+        if original and row.version != task.version:
+            execution.version = row.version
+            execution.definition = self._engine.resuming.definition(task.id, row.version)
+            execution.action = execution.definition.action
+        self._lifecycle.begin(execution, actor, wait=wait)
+        self._note("resume_execution", actor, task_id=task.id, execution_id=execution.id)
+        return execution.id
+
+    def _task(self, task_id: int) -> Task:
+        task = self._memory.tasks.get(task_id)
+        if task is None:
+            raise TaskNotFound(say("no task has the id {id}", id=task_id))
+        return task
+
+    def _execution(self, execution_id: int, refusal: str) -> Execution:
+        execution = self._memory.executions.get(execution_id)
+        if execution is not None:
+            return execution
+        row = queries.execution_row(self._engine.database, execution_id)
+        if row is None:
+            raise ExecutionNotFound(say("no execution has the id {id}", id=execution_id))
+        raise WrongState(
+            say(
+                "execution {id} has ended ({status}) and {refusal}",
+                id=execution_id,
+                status=row.status,
+                refusal=refusal,
+            )
+        )
+
+    def _refuse_resting(self) -> None:
+        if self._engine.rests:
+            raise ServerNeeded(
+                say("no server runs on this data folder; start one with `zquant-flow serve`, or use `run`")
+            )
+
+    def _note(
+        self, action: str, actor: str, *, task_id: int | None = None, execution_id: int | None = None
+    ) -> None:
+        self._memory.batch.audit.append(
+            rows.noted(self._memory, action, actor, task_id=task_id, execution_id=execution_id)
+        )
+
+
+def _at_once(operation: Callable[[], Any]) -> Any:
+    return operation()
