@@ -113,8 +113,12 @@ class FakeBackend:
 class Harness:
     """An engine over a folder, with hands on its clock and its backend. `with Harness(tmp_path) as h:`"""
 
-    def __init__(self, folder: Path, *, slots: int = 10, zone: str = "UTC", **options: Any) -> None:
+    def __init__(
+        self, folder: Path, *, slots: int = 10, zone: str = "UTC", url: str | None = None, **options: Any
+    ) -> None:
+        """`url`: of the database; an SQLite file in the folder without."""
         self.folder = folder
+        self._url = url or f"sqlite:///{folder / 'test.db'}"
         self.clock = FakeClock()
         self.backend = FakeBackend()
         self._options = {"slots": slots, "zone": ZoneInfo(zone), "shutdown_grace": 0.0, **options}
@@ -122,7 +126,7 @@ class Harness:
         self._make()
 
     def _make(self) -> None:
-        self.database = Database(f"sqlite:///{self.folder / 'test.db'}")
+        self.database = Database(self._url)
         self.engine = Engine(
             database=self.database,
             backend=self.backend.attach,

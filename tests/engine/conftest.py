@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import KINDS, fresh_database
 from zquant_flow.core.model import Action, RetryPolicy, Rule, Schedule
 from zquant_flow.testing import Harness
 
@@ -23,7 +24,14 @@ def retrying(times: int, seconds: int = 60) -> Action:
     )
 
 
+@pytest.fixture(params=KINDS)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database of each kind."""
+    with fresh_database(request.param, tmp_path) as found:
+        yield found
+
+
 @pytest.fixture
-def h(tmp_path: Path) -> Iterator[Harness]:
-    with Harness(tmp_path) as harness:
+def h(tmp_path: Path, url: str) -> Iterator[Harness]:
+    with Harness(tmp_path, url=url) as harness:
         yield harness
