@@ -11,12 +11,13 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "zquant_flow"
 FLOORS = [
-    {"errors"},
+    {"errors", "wording", "complaints"},
     {"core"},
-    {"config", "clock", "logs", "plugin"},
+    {"config", "environment", "failpoints", "clock", "logs", "plugin"},
     {"definitions", "store", "executors", "backends", "runner"},
     {"engine"},
     {"api", "web"},
+    {"client"},
     {"cli", "testing"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

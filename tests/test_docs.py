@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import MagicMock
 
 import pytest
 import typer.main
@@ -18,6 +19,8 @@ from pydantic import BaseModel
 from zquant_flow import errors
 from zquant_flow.api.app import PREFIX, create_app
 from zquant_flow.api.control import Control
+from zquant_flow.api.models import EventKind
+from zquant_flow.api.shapes import execution_event, task_event
 from zquant_flow.cli.app import app as command_line
 from zquant_flow.config import Settings
 from zquant_flow.core import progress, schedule
@@ -128,7 +131,54 @@ def test_every_parameter_of_a_request_is_documented(openapi: dict[str, Any]) -> 
         if parameter["in"] == "query"
     }
     documented = {word.partition("=")[0] for word in words(text_of("rest.md"))}
-    assert given | fields(openapi, "TriggerIn") <= documented
+    bodies = ("TriggerIn", "BulkIn", "BackfillIn", "RunIn", "TokenIn")
+    assert given.union(*(fields(openapi, body) for body in bodies)) <= documented
+
+
+def test_every_header_of_a_request_is_documented(openapi: dict[str, Any]) -> None:
+    given = {
+        parameter["name"]
+        for methods in openapi["paths"].values()
+        for operation in methods.values()
+        for parameter in operation.get("parameters", ())
+        if parameter["in"] == "header"
+    }
+    documented = column(section(text_of("rest.md"), "## What all routes share"))
+    assert given <= set(documented)
+
+
+def test_every_field_of_every_answer_is_somewhere(openapi: dict[str, Any]) -> None:
+    said = {
+        name
+        for page in ("rest.md", "statistics.md")
+        for word in words(text_of(page))
+        for name in re.findall(r"\w+", word)
+    }
+    schemas = openapi["components"]["schemas"]
+    answers = [name for name in schemas if name.endswith(("Out", "Page", "Item"))]
+    missing = {
+        f"{name}.{field}"
+        for name in answers
+        for field in schemas[name].get("properties", ())
+        if field not in said
+    }
+    assert not missing
+
+
+@pytest.mark.parametrize("name", ["events.md", "zh/events.md"])
+def test_every_kind_of_event_is_documented_with_its_fields(name: str) -> None:
+    table = {words(row[0])[0]: set(words(row[2])) for row in rows(text_of(name)) if words(row[0])}
+    assert {*EventKind, "hello", "reset", "log", "attempt", "end"} == table.keys()
+    row = MagicMock(logical_time=0, start_time=0, end_time=0, next_fire=0, task_name="")
+    assert set(execution_event(row)) <= table["execution"]
+    assert set(task_event(row)) <= table["task"]
+
+
+def test_every_reason_of_explain_is_documented_and_no_other() -> None:
+    documented = set(column(section(text_of("rest.md"), "### Explain")))
+    waiting = set(first_column_of_table_with("states.md", "slot")) - {"waiting_for"}
+    known = codes_said("engine", only="explain.py") | {f"waiting_for_{word}" for word in waiting}
+    assert documented - {"code"} == known | {"skipped_REASON"}
 
 
 def fields(openapi: dict[str, Any], model: str) -> set[str]:
@@ -187,10 +237,12 @@ def literals(*paths: Path) -> set[Any]:
     return {node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)}
 
 
-def codes_said(*folders: str) -> set[str]:
-    """The codes that these rooms give to faults, found where they are written."""
+def codes_said(*folders: str, only: str = "") -> set[str]:
+    """The codes that these rooms give to faults, found where they are written. The reasons of `explain` are no faults."""
     found = set()
     for path in [path for folder in folders for path in sorted((PACKAGE / folder).glob("*.py"))]:
+        if (path.name != only) if only else (path.name == "explain.py"):
+            continue
         for node in ast.walk(ast.parse(path.read_text())):
             found |= {code.value for code in _codes(node) if isinstance(code, ast.Constant)}
     return {code for code in found if isinstance(code, str) and re.fullmatch("[a-z]+(_[a-z]+)*", code)}
@@ -293,7 +345,7 @@ def test_the_words_for_tasks_are_documented_in_their_order(name: str) -> None:
 
 @STATES
 def test_every_trigger_type_is_documented_and_no_other(name: str) -> None:
-    assert set(first_column_of_table_with(name, "backfill")) == {"trigger_type", *TriggerType}
+    assert set(first_column_of_table_with(name, "manual")) == {"trigger_type", *TriggerType}
 
 
 @STATES

@@ -172,7 +172,7 @@ def test_a_change_of_what_has_changed_meanwhile_is_412(api: Api) -> None:
     assert api("GET", path)["description"] == "mine"
     api("DELETE", path, headers={"If-Match": tag}, status=412)
     now = headers_of(api, path)["etag"]
-    assert now.strip('"') == answer["etag"]
+    assert now == answer["etag"]
     api("POST", f"{path}/disable")
     api("PUT", path, json={"enabled": True}, headers={"If-Match": now}, status=412)
     api("PUT", path, json={"description": "any"}, headers={"If-Match": "*"}, status=200)

@@ -10,9 +10,9 @@ import pytest
 from tests.api.conftest import api, scheduler
 from tests.e2e.conftest import start_server
 from tests.e2e.serving import Server
-from tests.engine.conftest import h
+from tests.engine.conftest import h, url
 
-__all__ = ["api", "h", "scheduler", "start_server"]
+__all__ = ["api", "h", "scheduler", "start_server", "url"]
 
 
 @pytest.fixture(scope="session")

@@ -172,6 +172,19 @@ def test_pause_waits_at_the_next_step_until_resume(python: Python, tmp_path: Pat
     assert python.client.wait(number)["kind"] == "terminated"
 
 
+@pytest.mark.parametrize("isolation", ["process", "thread"])
+def test_a_pause_that_comes_with_its_order_is_obeyed(python: Python, tmp_path: Path, isolation: str) -> None:
+    """A warm worker reads both at once, and must not forget the second."""
+    for turn in range(5):
+        python.run("nothing", isolation=isolation)
+        path = tmp_path / f"on{turn}"
+        number = python.start("spin", isolation=isolation, params={"path": str(path)}, timeout=30)
+        python.client.send(op="pause", id=number, attempt=1)
+        assert python.client.wait_for("paused")["items"] == [[number, 1]]
+        python.client.send(op="terminate", id=number, attempt=1, kind="terminated")
+        assert python.client.wait(number)["kind"] == "terminated"
+
+
 def test_children_of_an_attempt_are_ended_with_it(python: Python, tmp_path: Path) -> None:
     path = tmp_path / "child"
     assert python.run("leave_child", params={"path": str(path)})["kind"] == "success"

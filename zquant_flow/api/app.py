@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Mapping
@@ -29,9 +30,10 @@ from zquant_flow.api import (
     workflows,
 )
 from zquant_flow.api.control import Control
+from zquant_flow.api.description import described
 from zquant_flow.api.languages import headers_of, language_of, said
 from zquant_flow.api.models import ErrorOut
-from zquant_flow.api.validation import faults
+from zquant_flow.api.validation import faults, unreadable
 from zquant_flow.definitions.faults import DefinitionErrors
 from zquant_flow.errors import Unavailable, ZquantFlowError
 from zquant_flow.wording import Message, joined, say
@@ -41,9 +43,10 @@ MAX_BODY = 4 * 1024 * 1024
 _FRAMEWORK = {
     "Not Found": say("Not Found"),
     "Method Not Allowed": say("Method Not Allowed"),
-    "There was an error parsing the body": say("There was an error parsing the body"),
 }
 """What the framework itself says."""
+MAX_TEXT = 1000
+"""Characters of a text in an error: what a client sent is not sent back at length."""
 _SHAPE = frozenset({"unknown_key", "wrong_type", "missing"})
 
 log = logging.getLogger(__name__)
@@ -60,6 +63,7 @@ def create_app(control: Control) -> FastAPI:
         responses={"4XX": {"model": ErrorOut}, "503": {"model": ErrorOut}},
     )
     app.state.control = control
+    app.openapi = lambda: described(app)  # type: ignore[method-assign]
     for part in (operate, tasks, workflows, planned, executions, logs, events, stats, tokens, system):
         app.include_router(part.router, prefix=PREFIX)
     app.include_router(system.open_router)
@@ -96,17 +100,30 @@ class BoundedBody:
             answer = _answer(Request(scope), 413, "too_large", _too_large())
             await answer(scope, receive, send)
             return
-        seen = 0
+        seen, waiting = 0, False
 
         async def counted() -> Any:
-            nonlocal seen
+            nonlocal seen, waiting
+            waiting = True
             message = await receive()
+            waiting = bool(message.get("more_body"))
             seen += len(message.get("body", b""))
             if seen > MAX_BODY:
                 raise HTTPException(413, _too_large())
             return message
 
-        await self.app(scope, counted, send)
+        try:
+            await self.app(scope, counted, send)
+        except asyncio.CancelledError:
+            if not waiting:
+                raise
+            # A stop that waits no longer for the rest of a body.
+            answer = _answer(Request(scope), 503, Unavailable.code, _stopping(), None, {"Retry-After": "5"})
+            await answer(scope, receive, send)
+
+
+def _stopping() -> Message:
+    return say("the server is stopping; try again when it is back")
 
 
 def _too_large() -> Message:
@@ -140,6 +157,9 @@ def _shape(request: Request, exc: Exception) -> Response:
 
 def _http(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
+    if exc.status_code == 400:  # the framework's only one: it could not read the body
+        fault = unreadable(exc.__cause__)
+        return _answer(request, 422, "invalid_request", fault["message"], {"errors": [fault]})
     codes = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
     code = codes.get(exc.status_code, "http_error")
     detail = _FRAMEWORK.get(exc.detail, exc.detail)
@@ -177,5 +197,14 @@ def _answer(
 ) -> Response:
     """An error in the language of the request."""
     language = language_of(request)
-    content = said({"code": code, "detail": detail, **(more or {})}, language)
+    content = _bounded(said({"code": code, "detail": detail, **(more or {})}, language))
     return AnyJson(content, status_code=status, headers={**headers_of(language), **(headers or {})})
+
+
+def _bounded(value: Any) -> Any:
+    """The same without the rest of texts that are too long."""
+    if isinstance(value, str):
+        return value if len(value) <= MAX_TEXT else value[: MAX_TEXT - 3] + "..."
+    if isinstance(value, dict):
+        return {key: _bounded(item) for key, item in value.items()}
+    return [_bounded(item) for item in value] if isinstance(value, list) else value

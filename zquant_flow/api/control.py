@@ -13,12 +13,12 @@ from fastapi import Depends, Path, Request
 from zquant_flow.api.feed import Feed
 from zquant_flow.api.known_tokens import KnownTokens
 from zquant_flow.api.logwatch import LogWatch
+from zquant_flow.api.validation import meaningless
 from zquant_flow.definitions.registry import Registry
 from zquant_flow.engine.authored import Authored
 from zquant_flow.engine.folder import TasksFolder
 from zquant_flow.engine.operations import Operations
 from zquant_flow.engine.service import Engine
-from zquant_flow.errors import BadRequest
 from zquant_flow.store.database import Database
 from zquant_flow.wording import say
 
@@ -57,8 +57,11 @@ class Control:
         """The current definitions."""
         return self.operations.registry
 
-    def instant(self, given: datetime | None) -> datetime | None:
-        """What a client means, in UTC; without offset it is in the default zone. Raises BadRequest outside of 1970-9999."""
+    def instant(self, given: datetime | None, field: str) -> datetime | None:
+        """What a client means in that field, in UTC; without offset it is in the default zone.
+
+        Raises BadRequest outside of 1970-9999.
+        """
         if given is None:
             return None
         try:
@@ -66,12 +69,10 @@ class Control:
         except OverflowError:
             instant = None
         if instant is None or instant.year < 1970:
-            raise BadRequest(
-                say(
-                    "{instant} is out of range: instants are from 1970 to 9999, in UTC",
-                    instant=given.isoformat(),
-                )
+            message = say(
+                "{instant} is out of range: instants are from 1970 to 9999, in UTC", instant=given.isoformat()
             )
+            raise meaningless(message, field)
         return instant
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from time import monotonic
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query
@@ -13,8 +14,8 @@ from zquant_flow.api.control import MAX_ID, Ctl
 from zquant_flow.api.feed import FURTHEST, Choice, Feed, frame
 from zquant_flow.api.models import EventKind
 from zquant_flow.api.security import signed_in
+from zquant_flow.api.validation import meaningless
 from zquant_flow.core.status import Status
-from zquant_flow.errors import BadRequest
 from zquant_flow.wording import joined, say
 
 router = APIRouter(tags=["events"], dependencies=[Depends(signed_in)])
@@ -73,7 +74,7 @@ async def _frames(feed: Feed, choice: Choice, after: int | None) -> AsyncIterato
             yield frame("reset", {"seq": now}, now)
             number = now
         yield frame("hello", {"seq": number, "load_errors": feed.load_errors}, number)
-        place = feed.place(number, choice)
+        place, told = feed.place(number, choice), monotonic()
         while not feed.closed:
             found = None if place is None else feed.since(place, choice)
             if found is None:
@@ -83,8 +84,12 @@ async def _frames(feed: Feed, choice: Choice, after: int | None) -> AsyncIterato
                 frames, following, number = found
             if frames:
                 yield b"".join(frames)
-            elif following == place and not await feed.news(ALIVE):
+                told = monotonic()
+            elif following == place:
+                await feed.news(max(0.0, told + ALIVE - monotonic()))
+            if monotonic() - told >= ALIVE:
                 yield b": alive\n\n"
+                told = monotonic()
             place = following
     finally:
         feed.leave(choice)
@@ -93,7 +98,9 @@ async def _frames(feed: Feed, choice: Choice, after: int | None) -> AsyncIterato
 def _kinds(types: str) -> frozenset[str]:
     wanted = frozenset(word for word in types.split(",") if word)
     if not wanted <= set(EventKind):
-        raise BadRequest(say("types: any of {known}, with commas between", known=joined(", ", EventKind)))
+        raise meaningless(
+            say("types: any of {known}, with commas between", known=joined(", ", EventKind)), "types"
+        )
     return wanted
 
 

@@ -18,10 +18,12 @@ from zquant_flow.api.params import checked
 from zquant_flow.api.security import Actor, signed_in
 from zquant_flow.api.shapes import execution_out, planned_out, stored
 from zquant_flow.api.tasks import task_row
+from zquant_flow.api.validation import meaningless
 from zquant_flow.core.instants import to_micros
+from zquant_flow.core.model import TaskDef
 from zquant_flow.core.status import ACTIVE, Status, TriggerType
 from zquant_flow.definitions.faults import DefinitionErrors, FieldError
-from zquant_flow.errors import BadRequest, ExecutionNotFound
+from zquant_flow.errors import ExecutionNotFound
 from zquant_flow.executors.installed import load_executors
 from zquant_flow.store import history, queries
 from zquant_flow.store.history import Wanted
@@ -67,6 +69,7 @@ def run_definition(
         raise DefinitionErrors(
             [FieldError(("definition", *error.path), error.message, error.code) for error in exc.errors]
         ) from exc
+    _refuse_own_modules(control, parsed.task)
     execution_id = control.operations.run(
         parsed.task,
         actor=actor,
@@ -129,6 +132,20 @@ def resume_execution(
     return _details(control, execution_row(control, running))
 
 
+def _refuse_own_modules(control: Control, definition: TaskDef) -> None:
+    """Modules of the tasks folder are kept with a version when they are registered; there is none here to run from."""
+    nodes = definition.workflow.nodes if definition.workflow else ()
+    actions = [definition.action, *(node.action for node in nodes)]
+    for action in actions:
+        module = str(action.config.get("module", "")) if action and action.executor == "python" else ""
+        if module and (control.folder.path / f"{module.partition('.')[0]}.py").exists():
+            message = say(
+                "module {module!r} stands in the tasks folder: register the task, so that it runs from a version",
+                module=module,
+            )
+            raise meaningless(message, "definition.python")
+
+
 def execution_row(control: Control, execution_id: int) -> Any:
     """The row of an execution, with its `task_name`. Raises ExecutionNotFound."""
     row = history.one(control.database, execution_id)
@@ -146,8 +163,8 @@ def _page(control: Control, query: ExecutionQuery, *, task_id: int | None = None
         tasks=of_tasks,
         statuses=tuple(query.status),
         trigger_types=_trigger_types(query),
-        since=to_micros(control.instant(query.since)),
-        until=to_micros(control.instant(query.until)),
+        since=to_micros(control.instant(query.since, "since")),
+        until=to_micros(control.instant(query.until, "until")),
         inline=query.include == "nodes",
     )
     after = paging.position(query.cursor, _ORDER, int, int)
@@ -169,7 +186,8 @@ def _trigger_types(query: ExecutionQuery) -> tuple[str, ...]:
     unknown = [kind for kind in query.trigger_type if kind not in list(TriggerType)]
     if unknown:
         known = joined(", ", [kind.value for kind in TriggerType])
-        raise BadRequest(say("trigger_type {kind!r} is not one of {known}", kind=unknown[0], known=known))
+        message = say("trigger_type {kind!r} is not one of {known}", kind=unknown[0], known=known)
+        raise meaningless(message, "trigger_type")
     return tuple(query.trigger_type)
 
 
@@ -195,7 +213,7 @@ def _details(control: Control, row: Any, include: str = "") -> Response:
 def _included(include: str) -> Collection[str]:
     wanted = {word for word in include.split(",") if word}
     if not wanted <= {"attempts", "children"}:
-        raise BadRequest(say("include: `attempts`, `children`, or both with a comma between"))
+        raise meaningless(say("include: `attempts`, `children`, or both with a comma between"), "include")
     return wanted
 
 

@@ -7,6 +7,7 @@ remembers how far it has come, so that a slow one holds up nobody. Without liste
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from bisect import bisect_right
@@ -182,15 +183,12 @@ class Feed:
         changes = changes_since(self._database, number, inline=choice.inline)
         return [event.frame for event in _events(changes) if choice.takes(event)], changes.until
 
-    async def news(self, seconds: float) -> bool:
-        """Wait for news, at most so long; whether there are any."""
+    async def news(self, seconds: float) -> None:
+        """Wait for news, at most so long."""
         bell = self._bell
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await bell.wait()
-        except TimeoutError:
-            return False
-        return True
 
     # ── the thread ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel
 
 from zquant_flow.core.status import Status
 
@@ -60,14 +60,35 @@ _EXECUTION: dict[str, JsonValue] = {
     "end_time": "2026-01-05T10:01:30.012+00:00",
     "duration_seconds": 90.008,
     "result": {"rows": 5312},
+    "error_code": None,
     "error_message": None,
     "retry_count": 0,
     "progress_percent": 100.0,
+    "current_item": None,
+    "total_items": 5312,
+    "processed_items": 5312,
+    "estimated_end_time": None,
+    "message": None,
     "is_paused": False,
+    "pause_requested": False,
+    "terminate_requested": False,
+    "created_by": "scheduler",
+    "created_time": "2026-01-05T10:00:00.001+00:00",
+    "updated_by": "scheduler",
+    "updated_time": "2026-01-05T10:01:30.012+00:00",
     "logical_time": "2026-01-05T10:00:00+00:00",
     "trigger_type": "schedule",
     "params": {},
+    "root_execution_id": 41,
+    "parent_execution_id": None,
+    "node": None,
+    "resume_from_execution_id": None,
+    "reused_from": None,
+    "backfill_id": None,
     "version": 1,
+    "waiting_for": None,
+    "waiting_until": None,
+    "skip_reason": None,
 }
 
 
@@ -77,7 +98,7 @@ _EXECUTION: dict[str, JsonValue] = {
 class TaskOut(BaseModel):
     """A task as lists and details show it; `progress` is 0 to 100, `schedule_status` as docs/states.md says."""
 
-    model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [_TASK]})
+    model_config = ConfigDict(json_schema_extra={"examples": [_TASK]})
 
     id: int
     name: str
@@ -112,6 +133,7 @@ class TaskOut(BaseModel):
     overlap: str
     archived_time: datetime | None
     warnings: list[str] = Field(default_factory=list)
+    nodes: list[NodeOut] | None = None
 
 
 class NodeOut(BaseModel):
@@ -134,7 +156,7 @@ class TaskPage(BaseModel):
 
 
 class VersionOut(BaseModel):
-    """One version of a task's definition: `definition` in the words of task files."""
+    """One version of a task's definition; `definition` in the normal form that `content_hash` is taken of."""
 
     version: int
     content_hash: str
@@ -301,7 +323,6 @@ class ReasonOut(BaseModel):
     code: str
     detail: str
     execution_id: int | None = None
-    task_id: int | None = None
     until: datetime | None = None
 
 
@@ -586,6 +607,18 @@ class EventKind(StrEnum):
     LOAD_ERRORS = "load_errors"
 
 
+class JsonSchemaOut(RootModel[dict[str, JsonValue]]):
+    """A JSON Schema, draft 2020-12."""
+
+
+class HealthOut(BaseModel):
+    """How it is: `ok`, `degraded` with the reason, or `stopped`; `tasks` are those that are registered."""
+
+    status: Literal["ok", "degraded", "stopped"]
+    reason: str | None = None
+    tasks: int | None = None
+
+
 class ServerOut(BaseModel):
     """What serves here."""
 
@@ -597,6 +630,8 @@ class ServerOut(BaseModel):
     locale: str
 
 
+TaskOut.model_rebuild()
+TaskPage.model_rebuild()
 BackfillOut.model_rebuild()
 ExecutionOut.model_rebuild()
 ValidationOut.model_rebuild()

@@ -19,13 +19,14 @@ from zquant_flow.api.models import BackfillIn, BackfillOut, BulkIn, BulkOut, Tas
 from zquant_flow.api.params import checked
 from zquant_flow.api.security import Actor, signed_in
 from zquant_flow.api.tasks import definition_of, one_task, task_row
+from zquant_flow.api.validation import meaningless
 from zquant_flow.core.instants import from_micros, to_micros
 from zquant_flow.core.schedule import fires_between
 from zquant_flow.core.status import TriggerType
 from zquant_flow.engine.operations import Operations
-from zquant_flow.errors import BadRequest, TaskNotFound, ZquantFlowError
+from zquant_flow.errors import TaskNotFound, ZquantFlowError
 from zquant_flow.store import queries
-from zquant_flow.wording import say, translated
+from zquant_flow.wording import Language, say, translated
 
 router = APIRouter(prefix="/tasks", tags=["operations"], dependencies=[Depends(signed_in)])
 
@@ -41,17 +42,7 @@ def bulk_tasks(request: Request, control: Ctl, actor: Actor, body: BulkIn) -> Re
         _deleted(control, ids, body, actor) if body.action == "delete" else _done(control, ids, body, actor)
     )
     language = language_of(request)
-    results = [
-        {
-            "task_id": task_id,
-            "ok": False,
-            "code": answer.code,
-            "detail": translated(answer.detail, language),
-        }
-        if isinstance(answer, ZquantFlowError)
-        else {"task_id": task_id, "ok": True, "execution_id": answer}
-        for task_id, answer in zip(ids, found, strict=True)
-    ]
+    results = [_result(task_id, answer, language) for task_id, answer in zip(ids, found, strict=True)]
     failed = sum(not result["ok"] for result in results)
     return Json({"results": results, "succeeded": len(results) - failed, "failed": failed})
 
@@ -72,7 +63,7 @@ def trigger_task(
         actor=actor,
         trigger_type=TriggerType.API,
         params=checked(body.params),
-        logical_time=control.instant(body.logical_time),
+        logical_time=control.instant(body.logical_time, "logical_time"),
         rerun=body.rerun,
         key=key_of("trigger_task", task_id, body.model_dump()),
     )
@@ -110,7 +101,7 @@ def resume_task(control: Ctl, actor: Actor, task_id: TaskId) -> Response:
 @router.post("/{task_id}/backfill", operation_id="backfill_task", response_model=BackfillOut)
 def backfill_task(control: Ctl, actor: Actor, key_of: KeyOf, task_id: TaskId, body: BackfillIn) -> Response:
     """One execution for each logical time in the span that has none; `dry_run` only says which."""
-    start, end = control.instant(body.from_), control.instant(body.to)
+    start, end = control.instant(body.from_, "from"), control.instant(body.to, "to")
     assert start is not None and end is not None
     moments = _moments(control, task_id, start, end)
     span = to_micros(start) or 0, to_micros(end) or 0
@@ -138,11 +129,11 @@ def _moments(control: Control, task_id: int, start: datetime, end: datetime) -> 
     if row.archived_at is not None:
         raise TaskNotFound(say("task {id} is archived", id=task_id))
     if definition.schedule is None:
-        raise BadRequest(say("task {name!r} has no schedule, so no logical times", name=row.name))
+        raise meaningless(say("task {name!r} has no schedule, so no logical times", name=row.name), "task_id")
     if start > end:
-        raise BadRequest(say("`from` is later than `to`"))
+        raise meaningless(say("`from` is later than `to`"), "from", "to")
     if (to_micros(end) or 0) > control.engine.now():
-        raise BadRequest(say("`to` is in the future: a backfill runs what is past"))
+        raise meaningless(say("`to` is in the future: a backfill runs what is past"), "to")
     found = fires_between(
         definition.schedule,
         start - datetime.resolution,
@@ -152,9 +143,8 @@ def _moments(control: Control, task_id: int, start: datetime, end: datetime) -> 
     )
     moments = [to_micros(moment) or 0 for moment in islice(found, MOST_FIRES + 1)]
     if len(moments) > MOST_FIRES:
-        raise BadRequest(
-            say("the span has more than {count} logical times; ask for a shorter one", count=MOST_FIRES)
-        )
+        message = say("the span has more than {count} logical times; ask for a shorter one", count=MOST_FIRES)
+        raise meaningless(message, "from", "to")
     return moments
 
 
@@ -169,6 +159,17 @@ def _backfill_out(
         ],
         "fired_before": [from_micros(moment) for moment in moments if moment in fired],
         "dry_run": dry_run,
+    }
+
+
+def _result(task_id: int, answer: int | ZquantFlowError | None, language: Language) -> dict[str, Any]:
+    error = answer if isinstance(answer, ZquantFlowError) else None
+    return {
+        "task_id": task_id,
+        "ok": error is None,
+        "execution_id": None if error else answer,
+        "code": error.code if error else None,
+        "detail": translated(error.detail, language) if error else None,
     }
 
 

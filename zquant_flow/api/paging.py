@@ -7,7 +7,7 @@ import binascii
 import json
 from typing import Any
 
-from zquant_flow.errors import BadRequest
+from zquant_flow.api.validation import meaningless
 from zquant_flow.wording import say
 
 
@@ -26,14 +26,18 @@ def position(word: str | None, order: str, *kinds: type | tuple[type, ...]) -> l
     except (ValueError, binascii.Error, RecursionError):
         found = None
     if not isinstance(found, list) or len(found) != len(kinds) + 1 or not _fit(found[1:], kinds):
-        raise BadRequest(say("cursor: take `next_cursor` of the page before as it is"))
+        raise meaningless(say("cursor: take `next_cursor` of the page before as it is"), "cursor")
     if found[0] != order:
-        raise BadRequest(say("cursor: it belongs to a list in another order"))
+        raise meaningless(say("cursor: it belongs to a list in another order"), "cursor")
     return found[1:]
 
 
 def _fit(values: list[Any], kinds: tuple[type | tuple[type, ...], ...]) -> bool:
-    return all(
-        isinstance(value, kind) and not (isinstance(value, int) and abs(value) >= 2**63)
-        for value, kind in zip(values, kinds, strict=True)
-    )
+    return all(isinstance(value, kind) and _kept(value) for value, kind in zip(values, kinds, strict=True))
+
+
+def _kept(value: Any) -> bool:
+    """Whether a database can look for it."""
+    if isinstance(value, str):
+        return "\0" not in value and not any("\ud800" <= char <= "\udfff" for char in value)
+    return not isinstance(value, int) or abs(value) < 2**63

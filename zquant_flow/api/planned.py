@@ -15,12 +15,12 @@ from zquant_flow.api.languages import language_of, said
 from zquant_flow.api.models import ExplainOut, FirePage, UpcomingPage
 from zquant_flow.api.security import signed_in
 from zquant_flow.api.tasks import definition_of, task_row
+from zquant_flow.api.validation import meaningless
 from zquant_flow.core.instants import from_micros, to_micros
 from zquant_flow.core.schedule import fires_between, zone_of
 from zquant_flow.core.words import describe
 from zquant_flow.engine.explain import explain
 from zquant_flow.engine.upcoming import upcoming
-from zquant_flow.errors import BadRequest
 from zquant_flow.store import queries
 from zquant_flow.wording import say
 
@@ -43,7 +43,7 @@ def list_fires(
 ) -> Response:
     """The ledger, by time: fired instants with their executions, skipped instants and spans with the reason."""
     task_row(control, task_id)
-    start, end = to_micros(control.instant(since)), to_micros(control.instant(until))
+    start, end = to_micros(control.instant(since, "from")), to_micros(control.instant(until, "to"))
     rows = queries.ledger(control.database, task_id, start or 0, MAX_ID if end is None else end, limit=limit)
     return Json({"fires": [_fire_out(row) for row in rows]})
 
@@ -85,7 +85,6 @@ def explain_task(request: Request, control: Ctl, task_id: TaskId) -> Response:
                 "code": reason.code,
                 "detail": reason.detail,
                 "execution_id": reason.execution_id,
-                "task_id": None,
                 "until": from_micros(reason.until),
             }
             for reason in reasons
@@ -109,10 +108,10 @@ def list_upcoming(
 ) -> Response:
     """The fires that are ahead, of all tasks, by time; of the next 24 hours unless a span is named."""
     now = from_micros(control.engine.now())
-    start = control.instant(since) or now
-    end = control.instant(until) or start + timedelta(days=1)
+    start = control.instant(since, "from") or now
+    end = control.instant(until, "to") or start + timedelta(days=1)
     if start > end:
-        raise BadRequest(say("`from` is later than `to`"))
+        raise meaningless(say("`from` is later than `to`"), "from", "to")
     found = list(
         islice(
             upcoming(control.database, control.registry, control.zone, max(start, now), end, task_id=task_id),

@@ -13,8 +13,8 @@ from zquant_flow.api.control import MAX_ID, Control, Ctl
 from zquant_flow.api.models import SeriesOut, StatsOut, TaskStatsPage
 from zquant_flow.api.security import signed_in
 from zquant_flow.api.tasks import task_row
+from zquant_flow.api.validation import meaningless
 from zquant_flow.core.instants import from_micros, to_micros
-from zquant_flow.errors import BadRequest
 from zquant_flow.store import statistics
 from zquant_flow.store.statistics import Span, Tally
 from zquant_flow.wording import say
@@ -54,13 +54,14 @@ def get_series(
     if task_id is not None:
         task_row(control, task_id)
     step = step_seconds * 1_000_000
-    last = to_micros(control.instant(until)) if until else control.engine.now()
-    first = to_micros(control.instant(since)) if since else (last or 0) - 86_400_000_000
+    last = to_micros(control.instant(until, "until")) if until else control.engine.now()
+    first = to_micros(control.instant(since, "since")) if since else (last or 0) - 86_400_000_000
     first_step, last_step = max(first or 0, 0) // step, max(last or 0, 0) // step
     if not 0 <= last_step - first_step < MOST_POINTS:
-        raise BadRequest(
-            say("the span has to have 1 to {count} steps; choose another `step_seconds`", count=MOST_POINTS)
+        message = say(
+            "the span has to have 1 to {count} steps; choose another `step_seconds`", count=MOST_POINTS
         )
+        raise meaningless(message, "step_seconds")
     span = first_step * step, (last_step + 1) * step - 1
     found = statistics.series(control.database, span=span, step=step, task_id=task_id)
     points = [
@@ -96,7 +97,7 @@ def list_task_stats(
 def _span(control: Control, since: datetime | None, until: datetime | None) -> Span | None:
     if since is None and until is None:
         return None
-    first, last = to_micros(control.instant(since)), to_micros(control.instant(until))
+    first, last = to_micros(control.instant(since, "since")), to_micros(control.instant(until, "until"))
     return first or 0, control.engine.now() if last is None else last
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import JSONResponse, Response
 
 from zquant_flow import __version__
 from zquant_flow.api.answers import Json
 from zquant_flow.api.control import Ctl
 from zquant_flow.api.languages import headers_of, language_of, said
-from zquant_flow.api.models import ExecutorPage, LoadErrorPage, PluginPage, ServerOut
+from zquant_flow.api.models import (
+    ExecutorPage,
+    HealthOut,
+    JsonSchemaOut,
+    LoadErrorPage,
+    PluginPage,
+    ServerOut,
+)
 from zquant_flow.api.security import from_here, signed_in
 from zquant_flow.api.shapes import load_errors_out
 from zquant_flow.core.instants import from_micros
@@ -54,7 +61,7 @@ def get_server(control: Ctl) -> Response:
     )
 
 
-@router.get("/schema", operation_id="get_definition_schema")
+@router.get("/schema", operation_id="get_definition_schema", response_model=JsonSchemaOut)
 def get_definition_schema() -> dict[str, Any]:
     """The JSON Schema of task files, for editors and forms."""
     from zquant_flow.definitions.schema import json_schema  # 0.1 s that a start never pays
@@ -75,8 +82,8 @@ def list_executors() -> Response:
     return Json({"executors": [{"name": name, "entry": cls.entry()} for name, cls in classes.items()]})
 
 
-@router.get("/executors/{name}/schema", operation_id="get_executor_schema")
-def get_executor_schema(name: str) -> dict[str, Any]:
+@router.get("/executors/{name}/schema", operation_id="get_executor_schema", response_model=JsonSchemaOut)
+def get_executor_schema(name: Annotated[str, Path(description="The name of an executor.")]) -> dict[str, Any]:
     """The JSON Schema of an executor's config."""
     cls = executor_classes().get(name)
     if cls is None:
@@ -84,7 +91,7 @@ def get_executor_schema(name: str) -> dict[str, Any]:
     return cls.Config.model_json_schema()
 
 
-@open_router.get("/healthz", operation_id="healthz")
+@open_router.get("/healthz", operation_id="healthz", response_model=HealthOut)
 def healthz(request: Request) -> Response:
     """Alive."""
     if not from_here(request):
@@ -92,7 +99,7 @@ def healthz(request: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
-@open_router.get("/readyz", operation_id="readyz")
+@open_router.get("/readyz", operation_id="readyz", response_model=HealthOut)
 def readyz(request: Request, control: Ctl) -> Response:
     """Ready: the engine decides, and the tasks folder is as it should be."""
     if not from_here(request):

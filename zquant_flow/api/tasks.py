@@ -16,11 +16,12 @@ from zquant_flow.api.keys import KeyOf
 from zquant_flow.api.models import TaskOut, TaskPage, VersionOut, VersionPage
 from zquant_flow.api.security import Actor, signed_in
 from zquant_flow.api.shapes import node_out, task_out, version_out
+from zquant_flow.api.validation import meaningless
 from zquant_flow.core.model import TaskDef, TaskType, decode
 from zquant_flow.core.status import Status
 from zquant_flow.definitions.faults import DefinitionErrors, FieldError
 from zquant_flow.engine.authored import state_tag
-from zquant_flow.errors import BadRequest, NotFound, TaskNotFound
+from zquant_flow.errors import NotFound, TaskNotFound
 from zquant_flow.store import definitions as store
 from zquant_flow.store import queries, tasklist
 from zquant_flow.store.tasklist import TaskFilter
@@ -94,7 +95,8 @@ def list_tasks(
     """A page of tasks; `total` counts all that match."""
     if order_by not in tasklist.ORDER:
         known = joined(", ", tasklist.ORDER)
-        raise BadRequest(say("order_by {order!r} is not one of {known}", order=order_by, known=known))
+        message = say("order_by {order!r} is not one of {known}", order=order_by, known=known)
+        raise meaningless(message, "order_by")
     wanted = TaskFilter(
         name=name,
         task_type=task_type,
@@ -149,10 +151,11 @@ def change_task(
     if enabled is not None and not isinstance(enabled, bool):
         raise DefinitionErrors([FieldError(("enabled",), say("true or false, without quotes"), "wrong_type")])
     warnings: tuple[str, ...] = ()
-    if changes or enabled is None or if_match is not None:
-        _, warnings = control.authored.change(
-            task_id, changes, actor=actor, expected=_expected(control, task_id, if_match)
-        )
+    expected = _expected(control, task_id, if_match)
+    if changes or enabled is None:
+        _, warnings = control.authored.change(task_id, changes, actor=actor, expected=expected)
+    else:
+        control.authored.refuse_outdated(task_id, expected)
     if enabled is not None:
         (control.operations.enable if enabled else control.operations.disable)(task_id, actor=actor)
     return one_task(control, task_id, warnings)

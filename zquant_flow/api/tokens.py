@@ -13,8 +13,9 @@ from zquant_flow.api.control import Ctl, TaskId
 from zquant_flow.api.known_tokens import digest_of
 from zquant_flow.api.models import TokenIn, TokenOut, TokenPage
 from zquant_flow.api.security import Actor, signed_in
+from zquant_flow.api.validation import meaningless
 from zquant_flow.core.instants import from_micros, to_micros
-from zquant_flow.errors import BadRequest, TokenNotFound
+from zquant_flow.errors import TokenNotFound
 from zquant_flow.store import tokens as store
 from zquant_flow.wording import say
 
@@ -31,10 +32,10 @@ def list_tokens(control: Ctl) -> Response:
 def create_token(control: Ctl, actor: Actor, body: TokenIn) -> Response:
     """A new token; the answer is the only place where it can be read."""
     if not body.name.isprintable() or body.name != body.name.strip() or body.name == "admin":
-        raise BadRequest(say("name: printable, without blanks around it, and not `admin`"))
-    now, expires = control.engine.now(), to_micros(control.instant(body.expires_time))
+        raise meaningless(say("name: printable, without blanks around it, and not `admin`"), "name")
+    now, expires = control.engine.now(), to_micros(control.instant(body.expires_time, "expires_time"))
     if expires is not None and expires <= now:
-        raise BadRequest(say("expires_time: it is past already"))
+        raise meaningless(say("expires_time: it is past already"), "expires_time")
     token = secrets.token_urlsafe(32)
     row = store.add(
         control.database, name=body.name, digest=digest_of(token), actor=actor, now=now, expires=expires

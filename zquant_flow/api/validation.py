@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zquant_flow.complaints import complaint
+from zquant_flow.errors import BadRequest
+from zquant_flow.wording import say
 
 MAX_FAULTS = 100
 _PLACES = ("body", "query", "path", "header")
@@ -14,6 +16,24 @@ _PLACES = ("body", "query", "path", "header")
 def faults(errors: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """`field`, `code` and `message` of each of pydantic's errors about a request."""
     return [_fault(error) for error in errors[:MAX_FAULTS]]
+
+
+def meaningless(message: str, *fields: str) -> BadRequest:
+    """The error for values of the right shape that mean nothing here, with the fields where they stand."""
+    return BadRequest(
+        message, errors=[{"field": field, "code": "invalid_value", "message": message} for field in fields]
+    )
+
+
+def unreadable(cause: BaseException | None) -> dict[str, str]:
+    """The fault of a body that could not be read as JSON at all."""
+    if isinstance(cause, UnicodeDecodeError):
+        message = say("the body is not in UTF-8")
+    elif isinstance(cause, RecursionError):
+        message = say("the body is nested too deeply")
+    else:
+        message = say("the body can't be read")
+    return {"field": "body", "code": "json_invalid", "message": message}
 
 
 def _fault(error: Mapping[str, Any]) -> dict[str, str]:

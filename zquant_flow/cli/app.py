@@ -10,10 +10,29 @@ from typing import Annotated
 import typer
 
 from zquant_flow import __version__
+from zquant_flow.cli import executions, housekeeping, tokens
+from zquant_flow.cli import tasks as task_commands
+from zquant_flow.cli.completion import task_names
+from zquant_flow.cli.language import t
+from zquant_flow.cli.options import (
+    Data,
+    Ids,
+    Json,
+    Params,
+    Server,
+    Since,
+    TaskRef,
+    Tasks,
+    Until,
+    Wait,
+    Zone,
+)
 
 app = typer.Typer(
     name="zquant-flow",
-    help="Drop a YAML or Python file into a folder: it runs on time, exactly once, as a DAG, and can say why.",
+    help=t(
+        "Drop a YAML or Python file into a folder: it runs on time, exactly once, as a DAG, and can say why."
+    ),
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode=None,
@@ -21,29 +40,22 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Tasks = Annotated[Path | None, typer.Option("--tasks", help="Watched folder.", show_default="tasks")]
-Data = Annotated[
-    Path | None, typer.Option("--data", help="Database, logs, token.", show_default=".zquant-flow")
-]
-Zone = Annotated[str | None, typer.Option("--timezone", help="Default zone.", show_default="the machine's")]
-Json = Annotated[bool, typer.Option("--json", help="JSON for scripts.")]
 
-
-@app.command()
+@app.command(help=t("Watcher, scheduler, engine and API in one process."))
 def serve(
     tasks: Tasks = None,
     data: Data = None,
-    plugins: Annotated[Path | None, typer.Option("--plugins", help="Folder of plugin files.")] = None,
-    database: Annotated[str | None, typer.Option("--database", help="SQLAlchemy URL.")] = None,
+    plugins: Annotated[Path | None, typer.Option("--plugins", help=t("Folder of plugin files."))] = None,
+    database: Annotated[str | None, typer.Option("--database", help=t("SQLAlchemy URL."))] = None,
     host: Annotated[
-        str | None, typer.Option("--host", help="Where to listen.", show_default="127.0.0.1")
+        str | None, typer.Option("--host", help=t("Where to listen."), show_default="127.0.0.1")
     ] = None,
     port: Annotated[
-        int | None, typer.Option("--port", help="0 takes a free one.", show_default="8000")
+        int | None, typer.Option("--port", help=t("0 takes a free one."), show_default="8000")
     ] = None,
     timezone: Zone = None,
     threads: Annotated[
-        int | None, typer.Option("--threads", help="Attempts at once.", show_default="10")
+        int | None, typer.Option("--threads", help=t("Attempts at once."), show_default="10")
     ] = None,
 ) -> None:
     """Watcher, scheduler, engine and API in one process."""
@@ -61,16 +73,14 @@ def serve(
     )
 
 
-@app.command()
+@app.command(help=t("Run one task or workflow in the foreground, with a live tree of its nodes."))
 def run(
-    target: Annotated[str, typer.Argument(help="A task file, or the name of a task.")],
-    param: Annotated[
-        list[str] | None, typer.Option("-p", "--param", help="NAME=VALUE, JSON or text.")
-    ] = None,
+    target: Annotated[str, typer.Argument(help=t("A task file, or the name of a task."))],
+    param: Params = None,
     tasks: Tasks = None,
     data: Data = None,
-    ephemeral: Annotated[bool, typer.Option("--ephemeral", help="Record nothing.")] = False,
-    threads: Annotated[int | None, typer.Option("--threads", help="Attempts at once.")] = None,
+    ephemeral: Annotated[bool, typer.Option("--ephemeral", help=t("Record nothing."))] = False,
+    threads: Annotated[int | None, typer.Option("--threads", help=t("Attempts at once."))] = None,
     as_json: Json = False,
 ) -> None:
     """Run one task or workflow in the foreground, with a live tree of its nodes."""
@@ -89,10 +99,10 @@ def run(
     )
 
 
-@app.command()
+@app.command(help=t("Load task files and print what is wrong with them; exit code 2 if anything is."))
 def validate(
     paths: Annotated[
-        list[Path] | None, typer.Argument(help="Files or folders.", show_default="tasks")
+        list[Path] | None, typer.Argument(help=t("Files or folders."), show_default="tasks")
     ] = None,
     tasks: Tasks = None,
     as_json: Json = False,
@@ -103,14 +113,14 @@ def validate(
     sys.exit(run_validate(paths or [], tasks_dir=tasks, as_json=as_json))
 
 
-@app.command("next")
+@app.command("next", help=t("The next fire times of a cron expression or task."))
 def next_(
-    target: Annotated[str, typer.Argument(help="A cron expression, or the name of a task.")],
-    tz: Annotated[str | None, typer.Option("--tz", help="Zone of the expression.")] = None,
+    target: Annotated[str, typer.Argument(help=t("A cron expression, or the name of a task."))],
+    tz: Annotated[str | None, typer.Option("--tz", help=t("Zone of the expression."))] = None,
     start: Annotated[
-        datetime | None, typer.Option("--from", help="Look from this instant on.", show_default="now")
+        datetime | None, typer.Option("--from", help=t("Look from this instant on."), show_default=t("now"))
     ] = None,
-    count: Annotated[int, typer.Option("-n", min=1, max=10_000, help="How many.")] = 5,
+    count: Annotated[int, typer.Option("-n", min=1, max=10_000, help=t("How many."))] = 5,
     tasks: Tasks = None,
     as_json: Json = False,
 ) -> None:
@@ -120,7 +130,7 @@ def next_(
     sys.exit(show_next(target, tz=tz, start=start, count=count, tasks_dir=tasks, as_json=as_json))
 
 
-@app.command()
+@app.command(help=t("The JSON Schema of task files, for editors."))
 def schema() -> None:
     """The JSON Schema of task files, for editors."""
     import json
@@ -130,8 +140,114 @@ def schema() -> None:
     typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 
 
+@app.command(help=t("Make up for the past: one execution for each logical time in a span, none twice."))
+def backfill(
+    task: TaskRef,
+    start: Annotated[str, typer.Option("--from", metavar="WHEN", help=t("The first instant, or `3d` back."))],
+    end: Annotated[str, typer.Option("--to", metavar="WHEN", help=t("The last instant, or `now`."))],
+    parallel: Annotated[int, typer.Option("--parallel", min=1, max=1000, help=t("At once."))] = 1,
+    param: Params = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help=t("Only show what would begin."))] = False,
+    wait: Wait = False,
+    as_json: Json = False,
+    quiet: Ids = False,
+    server: Server = None,
+    data: Data = None,
+) -> None:
+    from zquant_flow.cli.backfill import backfill as run_backfill
+
+    sys.exit(
+        run_backfill(
+            task,
+            start,
+            end,
+            parallel=parallel,
+            param=param,
+            dry_run=dry_run,
+            wait=wait,
+            as_json=as_json,
+            quiet=quiet,
+            server=server,
+            data=data,
+        )
+    )
+
+
+@app.command(help=t("How well it has gone: counts, durations, the rate of success."))
+def stats(
+    task: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TASK]",
+            help=t("Id or name of a task."),
+            show_default=t("all"),
+            autocompletion=task_names,
+        ),
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    as_json: Json = False,
+    server: Server = None,
+    data: Data = None,
+) -> None:
+    from zquant_flow.cli.stats import show_stats
+
+    show_stats(task, since=since, until=until, as_json=as_json, server=server, data=data)
+
+
+@app.command(help=t("What fires in the next hours."))
+def upcoming(
+    hours: Annotated[float, typer.Option("--hours", min=0, max=87_600, help=t("How far to look."))] = 24.0,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help=t("At most so many."))] = 100,
+    as_json: Json = False,
+    quiet: Ids = False,
+    server: Server = None,
+    data: Data = None,
+) -> None:
+    from zquant_flow.cli.stats import show_upcoming
+
+    show_upcoming(hours=hours, limit=limit, as_json=as_json, quiet=quiet, server=server, data=data)
+
+
+@app.command(help=t("What runs now, live, until Ctrl-C; with --json each event in a line."))
+def watch(as_json: Json = False, server: Server = None, data: Data = None) -> None:
+    from zquant_flow.cli.watch import watch as run_watch
+
+    run_watch(as_json=as_json, server=server, data=data)
+
+
+@app.command(
+    help=t("Begin a project: an example, and settings to fill in. Nothing that is there is touched.")
+)
+def init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="[DIR]", file_okay=False, help=t("Where."), show_default=t("here"))
+    ] = Path(),
+) -> None:
+    from zquant_flow.cli.beginning import begin
+
+    begin(folder)
+
+
+@app.command(
+    help=t("Look whether machine and project are as they should be; exit code 1 if there is a problem.")
+)
+def doctor(as_json: Json = False, data: Data = None) -> None:
+    from zquant_flow.cli.doctor import doctor as run_doctor
+
+    sys.exit(run_doctor(data=data, as_json=as_json))
+
+
+app.add_typer(task_commands.app, name="tasks")
+app.add_typer(executions.app, name="executions")
+app.add_typer(tokens.app, name="tokens")
+app.add_typer(housekeeping.plugins, name="plugins")
+app.add_typer(housekeeping.database, name="db")
+app.add_typer(housekeeping.new, name="new")
+
+
 @app.callback(invoke_without_command=True)
-def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _root(version: Annotated[bool, typer.Option("--version", help=t("Print the version."))] = False) -> None:
     if version:
         typer.echo(__version__)
         raise typer.Exit
@@ -144,7 +260,7 @@ def main() -> None:
     try:
         app()
     except ZquantFlowError as error:
-        typer.echo(f"error: {error.detail}", err=True)
+        typer.echo(t("error: {detail}", detail=error.detail), err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

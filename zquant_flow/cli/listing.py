@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterable
 from zoneinfo import ZoneInfo
 
+from zquant_flow.cli.language import language, t
 from zquant_flow.core.model import TaskDef
 from zquant_flow.core.schedule import zone_of
 from zquant_flow.core.words import describe
@@ -23,16 +24,16 @@ def listing(tasks: Iterable[TaskDef], zone: ZoneInfo, *, shown: int = SHOWN) -> 
         for task in ordered[:shown]
     ]
     if len(ordered) > shown:
-        lines.append(f"  and {len(ordered) - shown} more")
+        lines.append("  " + t("and {count} more", count=len(ordered) - shown))
     return lines
 
 
 def _when(task: TaskDef, zone: ZoneInfo) -> str:
     if task.schedule is None:
-        return "when triggered"
+        return t("when triggered")
     read_in = zone_of(task.schedule, zone)
-    words = f"{describe(task.schedule, language='en', zone=read_in)}, {read_in.key}"
-    return words if task.enabled else f"{words} (disabled)"
+    words = f"{describe(task.schedule, language=language(), zone=read_in)}, {read_in.key}"
+    return words if task.enabled else t("{schedule} (disabled)", schedule=words)
 
 
 def _width(text: str) -> int:

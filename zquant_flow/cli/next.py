@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from zquant_flow.cli.language import language, t
 from zquant_flow.config import load_settings, zone_named
 from zquant_flow.core.model import Rule, Schedule
 from zquant_flow.core.schedule import next_fire, validate, zone_of
 from zquant_flow.core.words import describe
 from zquant_flow.errors import BadRequest
+from zquant_flow.wording import say
 
 
 def show_next(
@@ -28,12 +30,12 @@ def show_next(
     if as_json:
         sys.stdout.write(json.dumps({"fires": [fire.isoformat() for fire in fires]}) + "\n")
         return 0
-    sys.stdout.write(f"{describe(schedule, language='en', zone=zone)}, {zone.key}\n")
+    sys.stdout.write(f"{describe(schedule, language=language(), zone=zone)}, {zone.key}\n")
     for fire in fires:
         local = fire.astimezone(zone)
         sys.stdout.write(f"  {local:%Y-%m-%d %H:%M:%S %a %z}   {fire:%Y-%m-%d %H:%M:%S}Z\n")
     if len(fires) < count:
-        sys.stdout.write("  nothing after that\n")
+        sys.stdout.write("  " + t("nothing after that") + "\n")
     return 0
 
 
@@ -62,8 +64,12 @@ def _schedule(target: str, tasks_dir: Path) -> Schedule:
         for loaded in file.definitions:
             if loaded.task.name == target:
                 if loaded.task.schedule is None:
-                    raise BadRequest(f"task {target!r} has no schedule")
+                    raise BadRequest(say("task {name!r} has no schedule", name=target))
                 return loaded.task.schedule
     raise BadRequest(
-        f"{target!r} is neither a cron expression (5 fields, or 6 with seconds first) nor a task in {tasks_dir}"
+        say(
+            "{word!r} is neither a cron expression (5 fields, or 6 with seconds first) nor a task in {folder}",
+            word=target,
+            folder=str(tasks_dir),
+        )
     )

@@ -10,17 +10,20 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from zquant_flow.cli.runs import Runs, choose
+from zquant_flow.cli.logs import print_logs
+from zquant_flow.cli.params import params_of
+from zquant_flow.cli.runs import Runs, choose, fault_at
 from zquant_flow.cli.tree import follow
 from zquant_flow.config import Settings, load_settings
+from zquant_flow.core.status import FINAL
 from zquant_flow.errors import BadRequest
+from zquant_flow.wording import say
 
-_FINAL = frozenset({"success", "failed", "completed", "terminated", "skipped"})
 _POLL_SECONDS = 0.1
 
 
@@ -35,7 +38,7 @@ def run(
     as_json: bool,
 ) -> int:
     """Run, show, and return the exit code: 0 it succeeded, 1 it did not, 130 it was interrupted."""
-    params = _params(given)
+    params = params_of(given)
     settings = load_settings(tasks_dir=tasks_dir, data_dir=data_dir, thread_pool_size=threads)
     path = Path(target)
     is_file = path.suffix in (".yaml", ".yml", ".py") and path.is_file()
@@ -64,44 +67,15 @@ def _run(runs: Runs, name: str, params: dict[str, Any], as_json: bool) -> int:
     if as_json:
         sys.stdout.write(json.dumps(execution, default=datetime.isoformat, ensure_ascii=False) + "\n")
     else:
-        _print_log(runs, execution)
+        print_logs(execution, runs.log)
     return 0 if execution["status"] == "success" else 1
 
 
 def _until_final(runs: Runs, execution_id: int, show: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    while True:
-        execution = runs.execution(execution_id)
+    execution: dict[str, Any] = {}
+    for execution in runs.states(execution_id):
         show(execution)
-        if execution["status"] in _FINAL:
-            return execution
-        runs.wait(_POLL_SECONDS)
-
-
-def _print_log(runs: Runs, execution: dict[str, Any]) -> None:
-    """What the attempt printed; of a workflow, what its failed nodes printed last."""
-    children = [
-        child for child in execution.get("children") or [] if child["status"] in ("failed", "terminated")
-    ]
-    for item in children or ([execution] if not execution.get("children") else []):
-        text = runs.log(item["id"], item["retry_count"] + 1).rstrip()
-        if text and children:
-            sys.stdout.write(f"── log of {item['node']} ──\n")
-        if text:
-            sys.stdout.write("\n".join(text.splitlines()[-40:] if children else text.splitlines()) + "\n")
-
-
-def _params(given: Sequence[str]) -> dict[str, Any]:
-    """`NAME=VALUE` pairs; a value that is JSON is taken as such, any other as text."""
-    params: dict[str, Any] = {}
-    for pair in given:
-        name, separator, value = pair.partition("=")
-        if not separator or not name:
-            raise BadRequest(f"-p {pair!r}: write NAME=VALUE")
-        try:
-            params[name] = json.loads(value)
-        except ValueError:
-            params[name] = value
-    return params
+    return execution
 
 
 def _open(settings: Settings, path: Path | None, target: str, ephemeral: bool) -> tuple[Runs, str]:
@@ -142,11 +116,12 @@ class Local:
         registry = scheduler.operations.registry
         if path is None:
             if target not in registry.by_name:
-                raise BadRequest(f"no task is named {target!r} in {self._settings.tasks_dir}")
+                folder = str(self._settings.tasks_dir)
+                raise BadRequest(say("no task is named {name!r} in {folder}", name=target, folder=folder))
             return target
         relative = path.absolute().relative_to(self._settings.tasks_dir).as_posix()
         for error in registry.errors.get(relative, ()):
-            raise BadRequest(f"{path}:{error.line}:{error.column}: {error.message}")
+            raise BadRequest(fault_at(str(path), error.line, error.column, error.message))
         names = registry.names_of.get(relative, ())
         workflows = [name for name in names if registry.by_name[name].definition.workflow is not None]
         return choose(path, names, workflows)
@@ -155,7 +130,13 @@ class Local:
         operations = self._scheduler.operations
         return operations.trigger(operations.registry.by_name[name].id, actor="cli", params=params)
 
-    def execution(self, execution_id: int) -> dict[str, Any]:
+    def states(self, execution_id: int) -> Iterator[dict[str, Any]]:
+        while (execution := self._execution(execution_id))["status"] not in FINAL:
+            yield execution
+            self._scheduler.engine.wait_for_commit(_POLL_SECONDS)
+        yield execution
+
+    def _execution(self, execution_id: int) -> dict[str, Any]:
         from zquant_flow.api.shapes import execution_out
         from zquant_flow.store import queries
 
@@ -172,9 +153,6 @@ class Local:
 
     def terminate(self, execution_id: int) -> None:
         self._scheduler.operations.terminate(execution_id, actor="cli")
-
-    def wait(self, seconds: float) -> None:
-        self._scheduler.engine.wait_for_commit(seconds)
 
     def close(self) -> None:
         self._scheduler.stop()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from zquant_flow.errors import BadRequest
+from zquant_flow.wording import Message, joined, say
 
 
 class Runs(Protocol):
@@ -14,10 +15,9 @@ class Runs(Protocol):
 
     def name_of(self, path: Path | None, target: str) -> str: ...
     def trigger(self, name: str, params: dict[str, Any]) -> int: ...
-    def execution(self, execution_id: int) -> dict[str, Any]: ...
+    def states(self, execution_id: int) -> Iterator[dict[str, Any]]: ...
     def log(self, execution_id: int, attempt: int) -> str: ...
     def terminate(self, execution_id: int) -> None: ...
-    def wait(self, seconds: float) -> None: ...
     def close(self) -> None: ...
 
 
@@ -27,6 +27,11 @@ def choose(path: Path, names: Sequence[str], workflows: Collection[str]) -> str:
     if len(found) == 1:
         return found[0]
     if not names:
-        raise BadRequest(f"{path} defines no task")
-    shown = ", ".join(repr(name) for name in names)
-    raise BadRequest(f"{path} defines {shown}; name the one to run")
+        raise BadRequest(say("{path} defines no task", path=str(path)))
+    shown = joined(", ", (repr(name) for name in names))
+    raise BadRequest(say("{path} defines {names}; name the one to run", path=str(path), names=shown))
+
+
+def fault_at(path: str, line: int, column: int, message: str) -> Message:
+    """What is wrong with a file, behind its place."""
+    return say("{path}:{line}:{column}: {message}", path=path, line=line, column=column, message=message)

@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from zquant_flow.cli.language import shown, t
 from zquant_flow.cli.listing import listing
 from zquant_flow.config import Settings, load_settings
 from zquant_flow.errors import BadRequest
+from zquant_flow.wording import say
 
 
 def serve(**flags: Any) -> None:
@@ -43,39 +45,16 @@ def serve(**flags: Any) -> None:
 
 
 def _serve_http(settings: Settings, scheduler: Any, listener: socket.socket) -> None:
-    import uvicorn
+    from zquant_flow.cli.http import http_server
 
-    from zquant_flow.api.app import create_app
-    from zquant_flow.api.control import Control
-    from zquant_flow.cli.quiet import QuietServer
-
-    control = Control(
-        engine=scheduler.engine,
-        operations=scheduler.operations,
-        authored=scheduler.authored,
-        folder=scheduler.folder,
-        database=scheduler.database,
-        data_dir=settings.data_dir,
-        zone=settings.zone,
-        token=settings.token(),
-        locale=settings.locale,
-    )
+    server = http_server(scheduler, settings.own_token(), shutdown_seconds=5)
     host, port = listener.getsockname()[:2]
     url = f"http://{host}:{port}"
     _write_address(settings.data_dir / "server.json", url)
     _greet(settings, scheduler, url)
-    config = uvicorn.Config(
-        create_app(control),
-        log_level="warning",
-        access_log=False,
-        lifespan="off",
-        timeout_graceful_shutdown=5,
-        server_header=False,
-        date_header=False,
-    )
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _stop_by_signal(scheduler)
-    QuietServer(config).run(sockets=[listener])
+    server.run(sockets=[listener])
 
 
 def _stop_by_signal(scheduler: Any) -> None:
@@ -95,17 +74,27 @@ def _stop_by_signal(scheduler: Any) -> None:
 def _greet(settings: Settings, scheduler: Any, url: str) -> None:
     registry = scheduler.operations.registry
     lines = [
-        f"zquant-flow serves {url}",
-        f"  tasks    {settings.tasks_dir} ({len(registry.by_id)} loaded, {len(registry.errors)} files with errors)",
-        f"  data     {settings.data_dir}",
-        f"  zone     {settings.zone.key}",
-        f"  API      {url}/api/v1/scheduler/tasks   (Authorization: Bearer, token in admin.token)",
+        t("zquant-flow serves {url}", url=url),
+        "  "
+        + t(
+            "tasks    {folder} ({count} loaded, {faulty} files with errors)",
+            folder=str(settings.tasks_dir),
+            count=len(registry.by_id),
+            faulty=len(registry.errors),
+        ),
+        "  " + t("data     {folder}", folder=str(settings.data_dir)),
+        "  " + t("zone     {zone}", zone=settings.zone.key),
+        "  "
+        + t(
+            "API      {url}   (Authorization: Bearer, token in admin.token)",
+            url=f"{url}/api/v1/scheduler/tasks",
+        ),
     ]
     lines += listing((entry.definition for entry in registry.by_id.values()), settings.zone)
     sys.stdout.write("\n".join(lines) + "\n")
     for path, errors in sorted(registry.errors.items()):
         for error in errors:
-            sys.stdout.write(f"  {path}:{error.line}:{error.column}: {error.message}\n")
+            sys.stdout.write(f"  {path}:{error.line}:{error.column}: {shown(error.message)}\n")
     sys.stdout.flush()
 
 
@@ -120,7 +109,12 @@ def _listen(settings: Settings) -> socket.socket:
     except OSError as exc:
         listener.close()
         raise BadRequest(
-            f"can't listen on {settings.host}:{settings.port}: {exc.strerror}; choose another with --port (0: a free one)"
+            say(
+                "can't listen on {host}:{port}: {reason}; choose another with --port (0: a free one)",
+                host=settings.host,
+                port=settings.port,
+                reason=exc.strerror,
+            )
         ) from exc
     listener.listen(1024)
     return listener
@@ -132,8 +126,11 @@ def _refuse_open_door(settings: Settings) -> None:
         return
     if len(settings.admin_token) < 16:
         raise BadRequest(
-            f"--host {settings.host} opens this scheduler to other machines; "
-            "set ZQUANT_FLOW_ADMIN_TOKEN to 16 or more characters first"
+            say(
+                "--host {host} opens this scheduler to other machines; "
+                "set ZQUANT_FLOW_ADMIN_TOKEN to 16 or more characters first",
+                host=settings.host,
+            )
         )
 
 

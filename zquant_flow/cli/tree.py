@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from zquant_flow.cli.language import t
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -90,7 +92,7 @@ def _tree(name: str, execution: dict[str, Any]) -> RenderableType:
         branch = "└─" if position == len(shown) - 1 else "├─"
         _row(table, branch, child["node"], child)
     if len(children) > len(shown):
-        table.add_row("", f"   and {len(children) - len(shown)} more nodes", "", "")
+        table.add_row("", "   " + t("and {count} more nodes", count=len(children) - len(shown)), "", "")
     return table
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from zquant_flow.cli.language import shown, t
 from zquant_flow.cli.listing import listing
 from zquant_flow.config import load_settings
 from zquant_flow.core.model import TaskDef
@@ -14,6 +15,7 @@ from zquant_flow.definitions.loader import LoadedFile, Loader, LoadError
 from zquant_flow.definitions.registry import Registry, plan_change
 from zquant_flow.definitions.scan import scan
 from zquant_flow.errors import BadRequest
+from zquant_flow.wording import say
 
 
 def validate(paths: Sequence[Path], *, tasks_dir: Path | None, as_json: bool) -> int:
@@ -43,7 +45,9 @@ def validate(paths: Sequence[Path], *, tasks_dir: Path | None, as_json: bool) ->
 def load_folder(folder: Path, chosen: Sequence[str] | None = None) -> list[LoadedFile]:
     """All files of a tasks folder (or the chosen ones), read in the loader process."""
     if not folder.is_dir():
-        raise BadRequest(f"there is no folder {folder}; make it, or name another with --tasks")
+        raise BadRequest(
+            say("there is no folder {folder}; make it, or name another with --tasks", folder=str(folder))
+        )
     loader = Loader(folder)
     loader.start()
     try:
@@ -67,18 +71,24 @@ def _groups(paths: Sequence[Path], folder: Path) -> dict[Path, list[str] | None]
             if chosen is not None:
                 chosen.append(real.relative_to(root).as_posix())
         else:
-            raise BadRequest(f"{path} does not exist")
+            raise BadRequest(say("{path} does not exist", path=str(path)))
     return groups
 
 
 def _print(found: Sequence[tuple[Path, str, LoadError]], lines: Sequence[str], tasks: int) -> None:
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     for root, path, error in found:
-        shown = _shown(root / path)
-        sys.stdout.write(f"{shown}:{error.line}:{error.column}: {error.message}\n")
-    noun = "task" if tasks == 1 else "tasks"
-    verdict = "no errors" if not found else "1 error" if len(found) == 1 else f"{len(found)} errors"
-    sys.stdout.write(f"{tasks} {noun}, {verdict}\n")
+        sys.stdout.write(f"{_shown(root / path)}:{error.line}:{error.column}: {shown(error.message)}\n")
+    sys.stdout.write(f"{_verdict(tasks, len(found))}\n")
+
+
+def _verdict(tasks: int, errors: int) -> str:
+    counted = t("1 task") if tasks == 1 else t("{count} tasks", count=tasks)
+    if not errors:
+        return t("{tasks}, no errors", tasks=counted)
+    if errors == 1:
+        return t("{tasks}, 1 error", tasks=counted)
+    return t("{tasks}, {errors} errors", tasks=counted, errors=errors)
 
 
 def _print_json(found: Sequence[tuple[Path, str, LoadError]], tasks: int) -> None:

@@ -96,7 +96,7 @@ class Authored:
         from zquant_flow.definitions import drafts
 
         with self._folder.undisturbed():
-            self._refuse_outdated(task_id, expected)
+            self.refuse_outdated(task_id, expected)
             entry = self._of_yaml(task_id)
             before = self._content(entry)
             if before is None:
@@ -118,7 +118,7 @@ class Authored:
         from zquant_flow.definitions import drafts
 
         with self._folder.undisturbed():
-            self._refuse_outdated(task_id, expected)
+            self.refuse_outdated(task_id, expected)
             entry = self._of_yaml(task_id)
             if not force:
                 self._refuse_referenced(entry, say("change those, or send `force=true`"))
@@ -133,12 +133,13 @@ class Authored:
                 writing.remove(path, expected=before)
             self._folder.removed_now([entry.source], actor=actor)
 
-    def _refuse_outdated(self, task_id: int, expected: str | None) -> None:
+    def refuse_outdated(self, task_id: int, expected: str | None) -> None:
+        """Raises Outdated where the task has another `state_tag` by now."""
         row = self._folder.row_of(task_id) if expected is not None else None
         if row is not None and state_tag(row) != expected:
             raise Outdated(
                 say("task {name!r} has changed since you read it; read it again", name=row.name),
-                etag=state_tag(row),
+                etag=f'"{state_tag(row)}"',
             )
 
     def _taken(self, source: str, name: str, actor: str) -> Entry:

@@ -114,7 +114,9 @@ class Controls:
                 ),
                 execution_id=row.root_id,
             )
-        task = self._task(row.task_id)
+        task = self._memory.tasks.get(row.task_id) or self._engine.registrar.unregistered(row.task_id)
+        if task is None:
+            raise TaskNotFound(say("task {id} is archived", id=row.task_id))
         wait = self._scheduler.take_place(task)
         execution = self._lifecycle.prepare(
             task,

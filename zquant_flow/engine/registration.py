@@ -19,6 +19,7 @@ from zquant_flow.engine.lifecycle import Lifecycle
 from zquant_flow.engine.memory import Memory, Task
 from zquant_flow.engine.scheduler import Scheduler
 from zquant_flow.engine.tasks import Span, changed_task, new_task, returned_task, task_of
+from zquant_flow.failpoints import reached
 from zquant_flow.store import definitions as store
 from zquant_flow.store.database import Database
 from zquant_flow.store.terms import last_number
@@ -92,7 +93,9 @@ class Registrar:
         made = self._prepare(change, registration, actor)
         gone = self._prepare_archive(change, registration, actor)
         _prepare_files(change, registration)
+        reached("register.decided")
         store.save(self._database, registration, now=self._memory.now)
+        reached("register.saved")
         self._waiting = change.waiting
         self._last_id = registration.last_task_id
         self.registry = self.registry.with_change(change, [entry for entry, _ in made])
@@ -134,6 +137,16 @@ class Registrar:
             self._write_adhoc(entry, task, actor)
         self._memory.archived[task.id] = task
         return task
+
+    def unregistered(self, task_id: int) -> Task | None:
+        """The hidden task of a definition that was run without being registered; None for any other."""
+        known = self._memory.archived.get(task_id)
+        row = store.task_row(self._database, task_id)
+        if row is None or not row.adhoc:
+            return None
+        if known is None:
+            known = self._memory.archived[task_id] = task_of(_entry_of(row), row)
+        return known
 
     def _write_adhoc(self, entry: Entry, task: Task, actor: str) -> None:
         memory = self._memory

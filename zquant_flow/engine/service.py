@@ -37,6 +37,7 @@ from zquant_flow.engine.resuming import Resuming
 from zquant_flow.engine.scheduler import Scheduler
 from zquant_flow.engine.worker import Backend, Frame, Worker
 from zquant_flow.errors import Unavailable
+from zquant_flow.failpoints import reached
 from zquant_flow.store import batch as store_batch
 from zquant_flow.store.database import Database
 from zquant_flow.store.terms import begin_term, last_number
@@ -329,9 +330,12 @@ class Engine:
         batch = self.memory.take_batch()
         effects = self.lifecycle.take_effects()
         if batch:
+            reached("turn.decided")
             self._commit(batch)
+            reached("turn.committed")
         self.memory.settle()
         self._worker.act(effects, orders)
+        reached("turn.acted")
         replies, self._replies = self._replies, []
         for future, answer in replies:
             future.set_result(answer)

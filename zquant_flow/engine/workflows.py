@@ -289,10 +289,12 @@ class Workflows:
         run = execution.run
         assert run is not None
         if not run.progress.finished:
-            self._report(execution, run)
+            if self._memory.clock.monotonic() - run.reported >= PROGRESS_INTERVAL:
+                self._report(execution, run)
             return
         if execution.id not in self._memory.executions:
             return
+        self._report(execution, run)
         if execution.terminating is not None:
             self._steps.end(
                 execution,
@@ -317,11 +319,10 @@ class Workflows:
             )
 
     def _report(self, execution: Execution, run: Run) -> None:
-        """Write a workflow's progress, at most four times a second."""
-        now = self._memory.clock.monotonic()
-        if now - run.reported < PROGRESS_INTERVAL or not run.progress.settled:
+        """Write a workflow's progress: while it runs at most four times a second, and at its end."""
+        if not run.progress.settled:
             return
-        run.reported = now
+        run.reported = self._memory.clock.monotonic()
         total, settled = len(run.plan), run.progress.settled
         facts = {"percent": 100.0 * settled / total, "total_items": total, "processed_items": settled}
         self._memory.batch.progress.append(rows.progressed(self._memory, execution, facts))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+from zquant_flow.failpoints import reached
 from zquant_flow.logs import AttemptLog
 from zquant_flow.runner.loop import Loop, Timer
 from zquant_flow.runner.protocol import Frame, Key
@@ -154,6 +155,7 @@ class Attempts:
     def acknowledge(self, keys: Iterable[list[int]]) -> None:
         for execution_id, attempt in keys:
             self.outcomes.pop((execution_id, attempt), None)
+            reached("runner.acknowledged")
 
     def news(self) -> list[Frame]:
         """Frames about what happened since the last call."""
@@ -171,6 +173,7 @@ class Attempts:
         kind = "command" if order["executor"] == "command" else order.get("isolation", "process")
         carrier = self._carriers[kind]
         attempt = self.running[key] = Attempt(order, carrier)
+        reached("runner.ordered")
         try:
             carrier.start(attempt)
         except SpawnFailed as exc:
@@ -179,6 +182,7 @@ class Attempts:
         except Exception as exc:
             self.finish(attempt, "failed", code="spawn_failed", error=f"{type(exc).__name__}: {exc}")
             raise
+        reached("runner.started")
         timeout = order.get("timeout")
         if timeout is not None:
             self._arm(attempt, timeout)
@@ -213,5 +217,6 @@ class Attempts:
             outcome["progress"] = attempt.progress
             self._progress.pop(attempt.key, None)
         outcome.update((name, value) for name, value in facts.items() if value is not None)
+        reached("runner.ended")
         self.outcomes[attempt.key] = outcome
         self._news.setdefault("outcomes", []).append(outcome)

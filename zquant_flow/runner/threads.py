@@ -51,6 +51,7 @@ class Crowd:
         self._folder: str | None = None
         self._fault: Frame | None = None
         self._doomed: set[Key] = set()
+        self._stilled: set[Key] = set()
         self._resumed = threading.Condition()
 
     def serve(self) -> None:
@@ -97,8 +98,11 @@ class Crowd:
             return
         context = self._contexts.get((frame["id"], frame["attempt"]))
         if context is None:
-            self._drop(frame)
-            return
+            if self._keep_back(frame):
+                return
+            context = self._contexts.get((frame["id"], frame["attempt"]))
+            if context is None:
+                return
         with self._resumed:
             if frame["op"] == "terminate":
                 context.stop()
@@ -113,11 +117,21 @@ class Crowd:
         except OSError as exc:
             self._fault = folder_missing(folder, exc)
 
-    def _drop(self, frame: Frame) -> None:
-        """An attempt that still waits in the queue is not begun."""
-        if frame["op"] != "terminate":
-            return
+    def _keep_back(self, frame: Frame) -> bool:
+        """A wish for an attempt that has not begun: terminated in the queue (then True), else noted for its beginning.
+
+        What is noted is looked for once more by the caller: a thread may just have begun without it.
+        """
         key = (frame["id"], frame["attempt"])
+        if frame["op"] == "pause":
+            self._stilled.add(key)
+        elif frame["op"] == "resume":
+            self._stilled.discard(key)
+        else:
+            return self._dropped(key)
+        return False
+
+    def _dropped(self, key: Key) -> bool:
         for order in list(self._queue):
             if (order["id"], order["attempt"]) == key:
                 try:
@@ -125,8 +139,9 @@ class Crowd:
                 except ValueError:
                     break
                 self._outbox.append({"id": key[0], "attempt": key[1], "kind": "terminated"})
-                return
+                return True
         self._doomed.add(key)  # a thread has just taken it, or it has just ended
+        return False
 
     def _call_in(self, number: int) -> None:
         for _ in range(number):
@@ -172,6 +187,9 @@ class Crowd:
         if self._doomed and key in self._doomed:
             self._doomed.discard(key)
             context.stop()
+        if self._stilled and key in self._stilled:
+            self._stilled.discard(key)
+            context.pausing = True
         done = dict(self._fault) if self._fault else self._calls.outcome(order, context)
         del self._contexts[key]
         done["id"], done["attempt"] = key

@@ -117,7 +117,7 @@ class Alone:
         if now - self._polled < POLL_INTERVAL:
             return
         self._polled = now
-        while select.select([self._sock], [], [], 0)[0]:
+        while self._frames or select.select([self._sock], [], [], 0)[0]:
             self._obey(self._next(), context)
 
     def wait(self, context: Context) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Executable, Update, bindparam, delete, insert, literal_column, text, update
 
 from zquant_flow.core.status import ACTIVE
+from zquant_flow.failpoints import reached
 from zquant_flow.store.database import Database
 from zquant_flow.store.tables import (
     attempts,
@@ -237,6 +238,7 @@ def apply(database: Database, batch: Batch, *, engine_id: int, epoch: int, now: 
                 if rows:
                     _write(connection, name, statement, rows, exact)
         grow(connection, (row for part in batch.parts() for row in part.tallies))
+        reached("commit.written")
 
 
 def _number(connection: Connection, batch: Batch) -> None:

@@ -145,6 +145,17 @@ def current(database: Database) -> Sequence[Any]:
         ).all()
 
 
+def task_row(database: Database, task_id: int) -> Any | None:
+    """A task by id, archived or not, with the JSON of its current definition as `body`."""
+    joined = tasks.join(
+        definitions, (definitions.c.task_id == tasks.c.id) & (definitions.c.version == tasks.c.version)
+    )
+    with database.read() as connection:
+        return connection.execute(
+            select(tasks, definitions.c.body).select_from(joined).where(tasks.c.id == task_id)
+        ).one_or_none()
+
+
 def body_of(database: Database, task_id: int, version: int) -> str | None:
     """The JSON of one version of a task's definition."""
     with database.read() as connection:

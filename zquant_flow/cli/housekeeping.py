@@ -1,0 +1,89 @@
+"""Commands that keep a project in order: plugins, the database, new files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zquant_flow.cli.language import t
+from zquant_flow.cli.options import Data, Ids, Json, Server
+
+plugins = typer.Typer(help=t("Which plugins are registered."), no_args_is_help=True, rich_markup_mode=None)
+database = typer.Typer(
+    help=t("The schema of the database, and its upgrade."), no_args_is_help=True, rich_markup_mode=None
+)
+new = typer.Typer(
+    help=t("Begin a file: commented, and loadable as it is."), no_args_is_help=True, rich_markup_mode=None
+)
+
+Name = Annotated[str, typer.Argument(help=t("Its name."))]
+Python = Annotated[bool, typer.Option("--python", help=t("A Python file instead of YAML."))]
+Folder = Annotated[
+    Path | None,
+    typer.Option("--dir", file_okay=False, help=t("Where to put it."), show_default=t("the tasks folder")),
+]
+
+
+@plugins.command("list", help=t("The plugins, their executors and hooks."))
+def list_plugins(as_json: Json = False, quiet: Ids = False, server: Server = None, data: Data = None) -> None:
+    from zquant_flow.cli.connect import connected
+    from zquant_flow.cli.tables import print_ids, print_json, print_table
+
+    with connected(server, data) as client:
+        page = client.list_plugins()
+    if as_json:
+        print_json(page)
+    elif quiet:
+        print_ids(plugin.name for plugin in page.plugins)
+    else:
+        print_table(
+            [t("name"), t("version"), t("from"), t("executors"), t("hooks")],
+            [
+                (
+                    plugin.name,
+                    plugin.version or "",
+                    plugin.source,
+                    ", ".join(plugin.executors),
+                    ", ".join(plugin.hooks),
+                )
+                for plugin in page.plugins
+            ],
+        )
+
+
+@database.command(help=t("The schema found and the newest; exit code 1 if they differ."))
+def current(as_json: Json = False, data: Data = None) -> None:
+    from zquant_flow.cli.database import show_current
+
+    sys.exit(show_current(data=data, as_json=as_json))
+
+
+@database.command(help=t("Bring the schema to the newest; a copy of an SQLite file is made first."))
+def upgrade(data: Data = None) -> None:
+    from zquant_flow.cli.database import upgrade as run_upgrade
+
+    sys.exit(run_upgrade(data=data))
+
+
+@new.command(help=t("A task."))
+def task(name: Name, python: Python = False, folder: Folder = None) -> None:
+    from zquant_flow.cli.beginning import new_file
+
+    new_file("task", name, python=python, folder=folder)
+
+
+@new.command(help=t("A workflow of two nodes."))
+def workflow(name: Name, python: Python = False, folder: Folder = None) -> None:
+    from zquant_flow.cli.beginning import new_file
+
+    new_file("workflow", name, python=python, folder=folder)
+
+
+@new.command(help=t("A plugin: of a later release."))
+def plugin(name: Name) -> None:
+    from zquant_flow.cli.beginning import refuse_plugin
+
+    refuse_plugin()
