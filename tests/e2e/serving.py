@@ -119,13 +119,13 @@ class Server:
         self.client: Client = None  # type: ignore[assignment]  # there is one between start and stop
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> Server:
+    def start(self, *flags: str) -> Server:
         (self.data / "server.json").unlink(missing_ok=True)
         env = {name: value for name, value in os.environ.items() if not name.startswith("ZQUANT_")}
         program = Path(sys.executable).with_name("zquant-flow")
         with (self.root / "stdout").open("ab") as out, (self.root / "stderr").open("ab") as err:
             self._process = subprocess.Popen(
-                [program, "serve", "--port", "0", "--tasks", self.tasks, "--data", self.data],
+                [program, "serve", "--port", "0", "--tasks", self.tasks, "--data", self.data, *flags],
                 cwd=self.root,
                 env=env,
                 stdin=subprocess.DEVNULL,
@@ -152,6 +152,13 @@ class Server:
         until(lambda: not self.processes(), "the end of all that the server had started")
         assert code == 0, f"the server ended with exit code {code}:\n{self.errors()}"
         return code
+
+    def replace(self) -> int:
+        """Start another that takes this one's place; the exit code of this one."""
+        before = self._release()
+        assert before is not None
+        self.start("--handover")
+        return before.wait(PATIENCE)
 
     def kill(self) -> None:
         """kill -9, of the control plane alone: what it has started lives on."""

@@ -57,6 +57,10 @@ def serve(
     threads: Annotated[
         int | None, typer.Option("--threads", help=t("Attempts at once."), show_default="10")
     ] = None,
+    handover: Annotated[
+        bool,
+        typer.Option("--handover", help=t("Take the place of the server that runs; its attempts go on.")),
+    ] = False,
 ) -> None:
     """Watcher, scheduler, engine and API in one process."""
     from zquant_flow.cli.serve import serve as run_server
@@ -70,6 +74,7 @@ def serve(
         port=port,
         timezone=timezone,
         thread_pool_size=threads,
+        handover=handover,
     )
 
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from zquant_flow.cli.handover import SIGNAL, take_over
 from zquant_flow.cli.language import shown, t
 from zquant_flow.cli.listing import listing
 from zquant_flow.config import Settings, load_settings
@@ -18,13 +19,15 @@ from zquant_flow.errors import BadRequest
 from zquant_flow.wording import say
 
 
-def serve(**flags: Any) -> None:
-    """Serve until SIGTERM or Ctrl-C, then stop as SEMANTICS §7.4 says."""
+def serve(*, handover: bool = False, **flags: Any) -> None:
+    """Serve until SIGTERM or Ctrl-C, then stop as SEMANTICS §7.4 says; with `handover` in the place of the one that serves."""
     settings = load_settings(**flags)
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
     _refuse_open_door(settings)
+    if handover:
+        take_over(settings)
     listener = _listen(settings)
     from zquant_flow.engine.ahead import Ahead
 
@@ -35,16 +38,18 @@ def serve(**flags: Any) -> None:
     from zquant_flow.engine.assembly import assemble
 
     scheduler = assemble(settings, ahead=ahead)
+    leaves = False
     try:
         scheduler.start()
-        _serve_http(settings, scheduler, listener)
+        leaves = _serve_http(settings, scheduler, listener)
     finally:
         listener.close()
-        scheduler.stop()
         (settings.data_dir / "server.json").unlink(missing_ok=True)
+        scheduler.stop(keep_attempts=leaves)
 
 
-def _serve_http(settings: Settings, scheduler: Any, listener: socket.socket) -> None:
+def _serve_http(settings: Settings, scheduler: Any, listener: socket.socket) -> bool:
+    """Serve; whether the next server is to find the attempts as they are."""
     from zquant_flow.cli.http import http_server
 
     server = http_server(scheduler, settings.own_token(), shutdown_seconds=5)
@@ -54,7 +59,16 @@ def _serve_http(settings: Settings, scheduler: Any, listener: socket.socket) -> 
     _greet(settings, scheduler, url)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _stop_by_signal(scheduler)
+    asked_to_leave = False
+
+    def leave(number: int, frame: Any) -> None:
+        nonlocal asked_to_leave
+        asked_to_leave = True
+        server.handle_exit(signal.SIGTERM, None)
+
+    signal.signal(SIGNAL, leave)
     server.run(sockets=[listener])
+    return asked_to_leave
 
 
 def _stop_by_signal(scheduler: Any) -> None:
