@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: serve test lint types pytest bench messages clean
+.PHONY: serve test lint types pytest bench fuzz messages clean
 
 serve: $(VENV)/.serve
 	@$(BIN)/zquant-flow serve $(ARGS)
@@ -23,6 +23,10 @@ pytest: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench $(ARGS)
+
+# Requests made from the OpenAPI document. ARGS='--cases 20000 --seed 7 --only create_task'
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 # Bring the catalogues in line with the sources; then translate what is empty in the .po, and run it again.
 messages: $(STAMP)

@@ -99,7 +99,9 @@ def test_documented_defaults_are_those_of_the_settings(name: str) -> None:
 @pytest.mark.parametrize("name", ["settings.md", "zh/settings.md"])
 def test_documented_flags_of_settings_are_those_of_serve(name: str) -> None:
     table = [row for row in rows(text_of(name)) if len(row) == 5][1:]
-    assert {flag for row in table for flag in words(row[2])} == flags_of("serve") - {"--handover"}  # no setting
+    assert {flag for row in table for flag in words(row[2])} == flags_of("serve") - {
+        "--handover"
+    }  # no setting
 
 
 # ── REST ─────────────────────────────────────────────────────────────────────────────────────────────────────────

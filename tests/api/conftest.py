@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from tests.databases import KINDS, fresh_database
 from zquant_flow.api.app import PREFIX, create_app
 from zquant_flow.api.control import Control
 from zquant_flow.config import load_settings
@@ -78,10 +79,18 @@ def status_of(api: Api, method: str, path: str, body: str = "") -> int:
     return int(answer.status_code)
 
 
+@pytest.fixture(scope="module", params=KINDS)
+def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An empty database of each kind."""
+    with fresh_database(request.param, tmp_path_factory.mktemp("database")) as url:
+        yield url
+
+
 @pytest.fixture(scope="module")
-def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scheduler]:
+def scheduler(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scheduler]:
     folder: Path = tmp_path_factory.mktemp("api")
     settings = load_settings(
+        database_url=database_url,
         tasks_dir=folder / "tasks",
         data_dir=folder / "data",
         admin_token=TOKEN,

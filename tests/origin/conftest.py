@@ -15,6 +15,12 @@ from tests.engine.conftest import h, url
 __all__ = ["api", "h", "scheduler", "start_server", "url"]
 
 
+@pytest.fixture(scope="module")
+def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """SQLite is enough here."""
+    return f"sqlite:///{tmp_path_factory.mktemp('database') / 'test.db'}"
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server over an empty folder; tests that share it use names of their own."""

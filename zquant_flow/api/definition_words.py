@@ -26,6 +26,7 @@ def schemas() -> Json:
     form = json_schema()
     parts = {_NAMES.get(name, name): part for name, part in form["$defs"].items()}
     words = form["properties"]
+    parts["NodeDefinition"]["properties"]["config"] = {"$ref": "#/$defs/TaskConfig"}
     named: Json = {}
     made = {
         **parts,

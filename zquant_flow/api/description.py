@@ -188,10 +188,44 @@ def _name_schemas(schemas: Json) -> None:
     schemas["TaskOrder"] = {"title": "TaskOrder", "type": "string", "enum": list(tasklist.ORDER)}
     schemas["BulkAction"] = {**schemas["BulkIn"]["properties"]["action"], "title": "BulkAction"}
     schemas |= {kind.__name__: _choice(kind) for kind in (Status, ScheduleStatus, TriggerType)}
+    _share(list(schemas.values()))
+    schemas["Params"] = {
+        "title": "Params",
+        "description": "Values by name, any JSON.",
+        "type": "object",
+        "additionalProperties": True,
+    }
+    schemas["Environment"] = {
+        "title": "Environment",
+        "description": "Environment variables by name.",
+        "type": "object",
+        "additionalProperties": {"type": ["string", "number", "boolean"]},
+    }
     for (model, field), name in _CHOICES.items():
         properties, reference = schemas[model]["properties"], _reference(name)
         optional = "anyOf" in properties[field]
         properties[field] = {"anyOf": [reference, {"type": "null"}]} if optional else reference
+
+
+def _share(schema: Any) -> None:
+    """References to `Params` and `Environment` wherever there are such values."""
+    if isinstance(schema, list):
+        for item in schema:
+            _share(item)
+    if not isinstance(schema, dict):
+        return
+    for key, name in (("params", "Params"), ("env", "Environment")):
+        field = schema.get("properties", {}).get(key)
+        if field is None:
+            continue
+        if field.get("type") == "object":
+            schema["properties"][key] = _reference(name)
+        else:
+            field["anyOf"] = [
+                _reference(name) if "object" in str(item.get("type")) else item for item in field["anyOf"]
+            ]
+    for value in schema.values():
+        _share(value)
 
 
 def _choice(kind: Any) -> Json:

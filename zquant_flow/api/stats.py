@@ -22,6 +22,7 @@ from zquant_flow.wording import say
 router = APIRouter(prefix="/stats", tags=["statistics"], dependencies=[Depends(signed_in)])
 
 MOST_POINTS = 2000
+_ENDED = ("success", "failed", "terminated", "completed")
 TaskFilter = Annotated[int | None, Query(ge=1, le=MAX_ID)]
 
 
@@ -103,7 +104,7 @@ def _span(control: Control, since: datetime | None, until: datetime | None) -> S
 
 def _counts(tally: Tally) -> dict[str, Any]:
     get = tally.counts.get
-    ended = sum(get(status, 0) for status in ("success", "failed", "terminated", "completed"))
+    ended = sum(get(status, 0) for status in _ENDED)
     success = get("success", 0)
     return {
         "total_executions": sum(tally.counts.values()),
@@ -118,16 +119,15 @@ def _counts(tally: Tally) -> dict[str, Any]:
 
 
 def _of_task(row: Any) -> dict[str, Any]:
-    ended = row.success_count + row.failed_count + row.terminated_count + row.completed_count
+    # PostgreSQL sums whole numbers into decimals.
+    counts = {f"{status}_count": int(getattr(row, f"{status}_count")) for status in _ENDED}
+    ended = sum(counts.values())
     return {
         "task_id": row.task_id,
         "name": row.name,
         "total_executions": int(row.total_executions),
-        "success_count": int(row.success_count),
-        "failed_count": int(row.failed_count),
-        "terminated_count": int(row.terminated_count),
-        "completed_count": int(row.completed_count),
-        "success_rate": row.success_count / ended if ended else None,
+        **counts,
+        "success_rate": counts["success_count"] / ended if ended else None,
         "avg_duration_seconds": row.avg_duration_seconds,
         "latest_execution_time": from_micros(row.latest_time),
     }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zquant_flow.definitions import writing
@@ -127,11 +128,17 @@ class Authored:
             if before is not None and draft is not None:
                 self._refuse_unloadable(draft, entry.source)
                 writing.write(path, draft.data, expected=before)
-                self._folder.load_now([entry.source], actor=actor)
-                return
-            if before is not None:
+            elif before is not None:
                 writing.remove(path, expected=before)
-            self._folder.removed_now([entry.source], actor=actor)
+            try:
+                if draft is not None:
+                    self._folder.load_now([entry.source], actor=actor)
+                else:
+                    self._folder.removed_now([entry.source], actor=actor)
+            except BaseException:
+                if before is not None:
+                    self._put_back(path, draft.data if draft is not None else None, before)
+                raise
 
     def refuse_outdated(self, task_id: int, expected: str | None) -> None:
         """Raises Outdated where the task has another `state_tag` by now."""
@@ -170,6 +177,11 @@ class Authored:
                 self._folder.removed_now([source], actor=actor)
             else:
                 self._folder.load_now([source], actor=actor)
+
+    def _put_back(self, path: Path, written: bytes | None, before: bytes) -> None:
+        """What could not be deleted stands there as before, as far as that can be done."""
+        with contextlib.suppress(ZquantFlowError):
+            writing.write(path, before, expected=written)
 
     def _rename(self, entry: Entry, name: str) -> None:
         if name == entry.name:

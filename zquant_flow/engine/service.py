@@ -92,6 +92,7 @@ class Engine:
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
+        self._over = threading.Event()
         self._idle = threading.Event()
         self._hurried = threading.Event()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
@@ -195,7 +196,8 @@ class Engine:
                 self.lifecycle.effects.terminate.append((execution, "shutdown"))
 
     def _refuse_what_waits(self) -> None:
-        """Operations that came too late get their answer."""
+        """Operations that came too late get their answer; whoever comes later still sees that it is over."""
+        self._over.set()
         while True:
             try:
                 self._inbox.get_nowait()()
@@ -227,6 +229,8 @@ class Engine:
                 self._replies.append((future, answer))
 
         self._post(work)
+        if self._over.is_set():
+            self._refuse_what_waits()
         return future
 
     def slots(self) -> tuple[int, int]:

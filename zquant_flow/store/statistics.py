@@ -35,7 +35,7 @@ class Tally:
     def add(self, rows: Iterable[Any]) -> None:
         """Rows of (status, count, seconds)."""
         for status, count, seconds in rows:
-            self.counts[status] = self.counts.get(status, 0) + count
+            self.counts[status] = self.counts.get(status, 0) + int(count)
             if status == "success":
                 self.seconds += seconds or 0.0
 
