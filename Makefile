@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: serve test lint types pytest bench fuzz messages clean
+.PHONY: faults serve test lint types pytest bench fuzz messages clean
 
 serve: $(VENV)/.serve
 	@$(BIN)/zquant-flow serve $(ARGS)
@@ -20,6 +20,10 @@ types: $(STAMP)
 
 pytest: $(STAMP)
 	$(BIN)/pytest -q -n auto --dist worksteal $(ARGS)
+
+# A thousand sudden deaths on every database, and the table of what was found; `make test` has the short version.
+faults: $(STAMP)
+	$(BIN)/python -m tests.faults $(ARGS)
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -30,7 +30,7 @@ def fresh_database(kind: str, folder: Path) -> Iterator[str]:
     with _admin(server) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
     try:
-        yield _with_name(server, name)
+        yield with_name(server, name)
     finally:
         with _admin(server) as connection:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
@@ -65,7 +65,8 @@ def _admin(url: str) -> Iterator[object]:
         yield connection
 
 
-def _with_name(url: str, name: str) -> str:
+def with_name(url: str, name: str) -> str:
+    """The URL of another database of the same server, as SQLAlchemy takes it."""
     from sqlalchemy import make_url
 
     parsed = make_url(url).set(drivername="postgresql+psycopg", database=name)

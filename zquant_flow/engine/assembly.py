@@ -11,6 +11,7 @@ from zquant_flow.config import Settings
 from zquant_flow.engine.ahead import Ahead, lock_data_folder
 from zquant_flow.engine.authored import Authored
 from zquant_flow.engine.folder import TasksFolder
+from zquant_flow.engine.housekeeping import Housekeeping, Policy, hidden_tasks
 from zquant_flow.engine.operations import Operations
 from zquant_flow.engine.service import Engine
 from zquant_flow.executors.installed import executor_classes
@@ -27,12 +28,14 @@ class Scheduler:
     operations: Operations
     folder: TasksFolder
     authored: Authored
+    housekeeping: Housekeeping
     _lock: IO[str] | None = None
 
     def start(self) -> None:
         """Take the data folder, start the engine, load the tasks folder. Raises DataFolderInUse."""
         self.start_engine()
         self.folder.start()
+        self.housekeeping.start()
         # What was made until here stays: the collector need not look at it again with every thousand new objects.
         gc.collect()
         gc.freeze()
@@ -45,6 +48,7 @@ class Scheduler:
 
     def stop(self, *, keep_attempts: bool = False) -> None:
         """Stop in the opposite order; safe to call twice."""
+        self.housekeeping.stop()
         self.folder.stop()
         self.engine.stop(keep_attempts=keep_attempts)
         self.database.close()
@@ -90,5 +94,12 @@ def assemble(
         operations=operations,
         folder=folder,
         authored=Authored(operations, folder),
+        housekeeping=Housekeeping(
+            database,
+            settings.data_dir,
+            Policy.of(settings),
+            clock=SystemClock(),
+            delete_tasks=hidden_tasks(engine),
+        ),
         _lock=ahead.lock,
     )

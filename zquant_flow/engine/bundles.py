@@ -17,15 +17,12 @@ class BundleFolders:
     def __init__(self, database: Database, data_dir: Path) -> None:
         self._database = database
         self._root = data_dir / "bundles"
-        self._ready: set[str] = set()
 
     def folder(self, digest: str) -> str:
         """The folder of a bundle; whole or not there, whenever the process dies."""
         target = self._root / digest
-        if digest not in self._ready:
-            if not target.is_dir():
-                self._unpack(digest, target)
-            self._ready.add(digest)
+        if not target.is_dir():  # asked each time: what no task used for long is deleted, and may come back
+            self._unpack(digest, target)
         return str(target)
 
     def _unpack(self, digest: str, target: Path) -> None:

@@ -165,6 +165,8 @@ class Memory:
     """How often each execution's row has been changed in this turn."""
     now: int = 0
     """The wall clock at the start of this turn."""
+    turn: int = 0
+    """How many batches this term has had."""
     told: bool = False
     """Whether this turn wrote something besides its batch."""
 

@@ -130,6 +130,7 @@ class Engine:
         self.memory.epoch, last_heartbeat = begin_term(
             self.database, now=self.memory.now, engine_id=ENGINE_ID
         )
+        self.memory.turn = 0
         self._build(last_heartbeat)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -335,6 +336,7 @@ class Engine:
         effects = self.lifecycle.take_effects()
         if batch:
             reached("turn.decided")
+            self.memory.turn += 1
             self._commit(batch)
             reached("turn.committed")
         self.memory.settle()
@@ -352,12 +354,17 @@ class Engine:
         self._note_idle()
 
     def _commit(self, batch: store_batch.Batch) -> None:
-        """Write the batch, however long the database is away: nothing is acted on before it is written."""
+        """Write the batch, however long the database is away: nothing is acted on before it is written.
+
+        A commit that got no answer may have happened: the turn's number says so before it is tried again.
+        """
+        term = {"engine_id": ENGINE_ID, "epoch": self.memory.epoch, "turn": self.memory.turn}
+        tried = False
         while True:
             try:
-                store_batch.apply(
-                    self.database, batch, engine_id=ENGINE_ID, epoch=self.memory.epoch, now=self.memory.now
-                )
+                if not (tried and store_batch.is_applied(self.database, **term)):
+                    tried = True
+                    store_batch.apply(self.database, batch, now=self.memory.now, **term)
             except OperationalError as exc:
                 log.error(
                     "the database can't be written (%s); trying again",

@@ -10,7 +10,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Update, bindparam, delete, insert, literal_column, text, update
+from sqlalchemy import (
+    Connection,
+    Executable,
+    Update,
+    bindparam,
+    delete,
+    insert,
+    literal_column,
+    select,
+    text,
+    update,
+)
 
 from zquant_flow.core.status import ACTIVE
 from zquant_flow.failpoints import reached
@@ -205,7 +216,7 @@ _NUMBERED = (
 _HEARTBEAT = (
     update(engines)
     .where(engines.c.id == bindparam("b_id"), engines.c.epoch == bindparam("b_epoch"))
-    .values(heartbeat=bindparam("heartbeat"))
+    .values(heartbeat=bindparam("heartbeat"), turn=bindparam("turn"))
 )
 _NUMBERS = text(
     "UPDATE counters SET value = CASE WHEN name = 'change' THEN value + :count ELSE :last_id END "
@@ -220,10 +231,24 @@ _CUT = (
 )
 
 
-def apply(database: Database, batch: Batch, *, engine_id: int, epoch: int, now: int) -> None:
-    """Write the batch in one transaction; `now` in microseconds. Raises StaleRows and has then written nothing."""
+def is_applied(database: Database, *, engine_id: int, epoch: int, turn: int) -> bool:
+    """Whether that turn's batch is in the database: what a commit without an answer has come to. Raises Fenced."""
+    with database.read() as connection:
+        row = connection.execute(
+            select(engines.c.epoch, engines.c.turn).where(engines.c.id == engine_id)
+        ).one()
+    if row.epoch != epoch:
+        raise Fenced(f"engine {engine_id} of epoch {epoch} has been fenced off")
+    return bool(row.turn == turn)
+
+
+def apply(database: Database, batch: Batch, *, engine_id: int, epoch: int, now: int, turn: int = 0) -> None:
+    """Write the batch in one transaction; `now` in microseconds. Raises StaleRows and has then written nothing.
+
+    `turn` numbers the batch in its term; `is_applied` asks for it.
+    """
     with database.write() as connection:
-        fence = {"b_id": engine_id, "b_epoch": epoch, "heartbeat": now}
+        fence = {"b_id": engine_id, "b_epoch": epoch, "heartbeat": now, "turn": turn}
         if connection.execute(_HEARTBEAT, fence).rowcount != 1:
             raise Fenced(f"engine {engine_id} of epoch {epoch} has been fenced off")
         if batch.void_after is not None:

@@ -356,8 +356,10 @@ engines = Table(
     Column("host", Text, nullable=False),
     Column("pid", Integer, nullable=False),
     Column("started_time", BigInteger, nullable=False),
+    Column("turn", BigInteger, nullable=False, server_default="0"),
 )
-"""`epoch` grows with each term: a writer whose epoch is not the row's has been fenced off."""
+"""`epoch` grows with each term: a writer whose epoch is not the row's has been fenced off. `turn` counts the batches of a term,
+so that one whose commit got no answer can be looked up."""
 
 
 def partial_indexes_for(dialect: str) -> None:

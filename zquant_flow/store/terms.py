@@ -13,7 +13,13 @@ from zquant_flow.store.tables import counters, engines
 
 def begin_term(database: Database, *, now: int, engine_id: int = 1) -> tuple[int, int | None]:
     """Start a new term of this engine: its epoch, and the last heartbeat of the term before (microseconds)."""
-    facts = {"heartbeat": now, "host": socket.gethostname(), "pid": os.getpid(), "started_time": now}
+    facts = {
+        "heartbeat": now,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "started_time": now,
+        "turn": 0,
+    }
     with database.write() as connection:
         before = connection.execute(
             select(engines.c.epoch, engines.c.heartbeat).where(engines.c.id == engine_id)

@@ -1,0 +1,83 @@
+"""Which logs of attempts lie in the data folder, and how do they go?"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from zquant_flow.logs import log_path
+
+PER_FOLDER = 1000
+"""Executions whose logs share a folder, as `logs.log_path` says."""
+_NAME = re.compile(r"(\d+)-(\d+)\.log", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """A log, and whose it is. `mtime` in microseconds."""
+
+    path: str
+    execution_id: int
+    size: int
+    mtime: int
+
+
+def folders(data_dir: Path) -> list[int]:
+    """The numbers of the folders that hold logs, lowest first: that is about the order of time."""
+    with contextlib.suppress(FileNotFoundError):
+        return sorted(
+            int(name) for name in os.listdir(data_dir / "logs") if name.isascii() and name.isdecimal()
+        )
+    return []
+
+
+def logs_in(data_dir: Path, folder: int) -> Iterator[LogFile]:
+    """The logs in one of them; what has another name is nobody's and stays."""
+    with (
+        contextlib.suppress(FileNotFoundError, NotADirectoryError),
+        os.scandir(data_dir / "logs" / str(folder)) as found,
+    ):
+        for entry in found:
+            name = _NAME.fullmatch(entry.name)
+            if name and entry.is_file(follow_symlinks=False):
+                facts = entry.stat(follow_symlinks=False)
+                yield LogFile(entry.path, int(name[1]), facts.st_size, facts.st_mtime_ns // 1000)
+
+
+def highest_id(data_dir: Path) -> int:
+    """The highest id of an execution that has left a log; 0 without logs."""
+    for folder in reversed(folders(data_dir)):
+        found = max((log.execution_id for log in logs_in(data_dir, folder)), default=0)
+        if found:
+            return found
+    return 0
+
+
+def remove_attempts(data_dir: Path, execution_id: int, attempts: int) -> tuple[int, int]:
+    """Remove the logs of an execution's attempts; how many there were, and their bytes."""
+    count = size = 0
+    for attempt in range(1, attempts + 1):
+        removed = remove(log_path(data_dir, execution_id, attempt))
+        if removed is not None:
+            count, size = count + 1, size + removed
+    return count, size
+
+
+def remove(path: str) -> int | None:
+    """Remove a file; its bytes, None where there was none or it could not be."""
+    try:
+        size = os.stat(path, follow_symlinks=False).st_size
+        os.unlink(path)
+    except OSError:
+        return None
+    return size
+
+
+def drop_folder(data_dir: Path, folder: int) -> None:
+    """Remove the folder if it is empty."""
+    with contextlib.suppress(OSError):
+        os.rmdir(data_dir / "logs" / str(folder))
