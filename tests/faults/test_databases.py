@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,7 @@ def test_connections_that_are_cut_again_and_again_lose_nothing(on_postgres: Harn
     assert [h.status(root) for root in roots] == ["success"] * 12
     fired = fired_of(h, ticking)
     assert len(fired) == 12
-    assert [later - earlier for earlier, later in zip(fired, fired[1:], strict=False)] == [60_000_000] * 11
+    assert [later - earlier for earlier, later in pairwise(fired)] == [60_000_000] * 11
 
 
 def test_an_answer_to_commit_that_is_lost_is_looked_up_and_not_repeated(
