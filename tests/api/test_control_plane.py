@@ -225,6 +225,19 @@ def test_a_bulk_action_answers_for_each(api: Api) -> None:
     assert not (api.tasks / first["source"]).exists()
 
 
+def test_what_is_missing_is_believed_on_request(api: Api) -> None:
+    names = [fresh("gone") for _ in range(3)]
+    for name in names:
+        api.file(f"{name}.yaml", f"name: {name}\ncommand: 'true'\n")
+    assert api("POST", "/tasks/prune", status=200)["files"] == []
+    for name in names:
+        (api.tasks / f"{name}.yaml").unlink()
+    files = api("POST", "/tasks/prune", status=200)["files"]
+    assert set(files) <= {f"{name}.yaml" for name in names}, "those that the watcher had not seen yet"
+    for name in names:
+        assert api("GET", "/tasks", params={"name": name})["total"] == 0
+
+
 def test_a_definition_is_run_once_and_stands_in_no_list(api: Api) -> None:
     name = fresh()
     body = {"definition": {"name": name, "command": "echo hello"}, "params": {}}

@@ -258,7 +258,7 @@ def event_streams() -> Sequence[Figure]:
                 during = pss_megabytes([made.process.pid])
                 delays = []
                 for _ in range(5):
-                    status, data = client.request("POST", f"/tasks/{task_id}/trigger", b"{}")
+                    _, data = client.request("POST", f"/tasks/{task_id}/trigger", b"{}")
                     begin = time.perf_counter()
                     wanted = b'"id":%d,' % json.loads(data)["execution_id"]
                     for stream in streams:

@@ -226,6 +226,12 @@ class BulkOut(BaseModel):
     failed: int
 
 
+class PruneOut(BaseModel):
+    """The files that are gone, and whose tasks are archived now."""
+
+    files: list[str]
+
+
 class BackfillIn(BaseModel):
     """One execution for each logical time of the schedule in [from, to], none twice; at most `parallel` at once."""
 

@@ -15,7 +15,16 @@ from zquant_flow.api.answers import Json
 from zquant_flow.api.control import Control, Ctl, TaskId
 from zquant_flow.api.keys import KeyOf
 from zquant_flow.api.languages import language_of, message
-from zquant_flow.api.models import BackfillIn, BackfillOut, BulkIn, BulkOut, TaskOut, TriggeredOut, TriggerIn
+from zquant_flow.api.models import (
+    BackfillIn,
+    BackfillOut,
+    BulkIn,
+    BulkOut,
+    PruneOut,
+    TaskOut,
+    TriggeredOut,
+    TriggerIn,
+)
 from zquant_flow.api.params import checked
 from zquant_flow.api.security import Actor, signed_in
 from zquant_flow.api.tasks import definition_of, one_task, task_row
@@ -45,6 +54,12 @@ def bulk_tasks(request: Request, control: Ctl, actor: Actor, body: BulkIn) -> Re
     results = [_result(task_id, answer, language) for task_id, answer in zip(ids, found, strict=True)]
     failed = sum(not result["ok"] for result in results)
     return Json({"results": results, "succeeded": len(results) - failed, "failed": failed})
+
+
+@router.post("/prune", operation_id="prune_tasks", response_model=PruneOut)
+def prune_tasks(control: Ctl, actor: Actor) -> Response:
+    """Believe that what is missing from the tasks folder is gone, and archive it; by itself a great loss is doubted."""
+    return Json({"files": control.folder.prune(actor=actor)})
 
 
 @router.post("/{task_id}/trigger", operation_id="trigger_task", response_model=TriggeredOut)

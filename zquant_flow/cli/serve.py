@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,15 @@ def _greet(settings: Settings, scheduler: Any, url: str) -> None:
             url=f"{url}/api/v1/scheduler/tasks",
         ),
     ]
-    lines += listing((entry.definition for entry in registry.by_id.values()), settings.zone)
+    known = scheduler.engine.memory.tasks
+    lines += listing(
+        (
+            replace(entry.definition, enabled=known[id_].enabled)
+            for id_, entry in registry.by_id.items()
+            if id_ in known
+        ),
+        settings.zone,
+    )
     sys.stdout.write("\n".join(lines) + "\n")
     for path, errors in sorted(registry.errors.items()):
         for error in errors:

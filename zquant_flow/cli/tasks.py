@@ -226,6 +226,21 @@ def versions(
             show_versions(client.list_versions(found), as_json=as_json)
 
 
+@app.command(help=t("Archive the tasks of files that are gone, also when so many are that it was doubted."))
+def prune(as_json: Json = False, server: Server = None, data: Data = None) -> None:
+    from zquant_flow.cli.connect import connected
+    from zquant_flow.cli.tables import print_json
+
+    with connected(server, data) as client:
+        found = client.prune_tasks()
+    if as_json:
+        print_json(found)
+        return
+    for path in found.files:
+        typer.echo(path)
+    typer.echo(t("{count} files are gone; their tasks are archived", count=len(found.files)), err=True)
+
+
 def _switch(action: Action, words: list[str], as_json: bool, server: str | None, data: Path | None) -> int:
     from zquant_flow.cli.connect import connected
     from zquant_flow.cli.many import act_on_tasks, report

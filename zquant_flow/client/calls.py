@@ -25,6 +25,7 @@ from zquant_flow.api.models import (
     FirePage,
     LoadErrorPage,
     PluginPage,
+    PruneOut,
     SeriesOut,
     ServerOut,
     StatsOut,
@@ -136,6 +137,10 @@ class TaskCalls(Waiting):
     def resume_task(self, task: TaskRef) -> Task:
         """Undo a pause."""
         return self._task("POST", f"/tasks/{self._id(task)}/resume")
+
+    def prune_tasks(self) -> PruneOut:
+        """Believe that what is missing from the tasks folder is gone; the files whose tasks are archived now."""
+        return self._ask(PruneOut, "POST", "/tasks/prune")
 
     def bulk(
         self,

@@ -22,7 +22,7 @@ from zquant_flow.definitions.loader import LoadedFile, Loader, LoadError
 from zquant_flow.definitions.scan import FileStat, scan
 from zquant_flow.definitions.watcher import Changes, Watcher
 from zquant_flow.engine.operations import Operations
-from zquant_flow.errors import Unavailable
+from zquant_flow.errors import TasksFolderUnavailable, Unavailable
 from zquant_flow.store.database import Database
 from zquant_flow.store.definitions import known_sources, tasks_named
 from zquant_flow.store.queries import task_row
@@ -121,6 +121,27 @@ class TasksFolder:
     def removed_now(self, paths: Iterable[str], *, actor: str = "file") -> None:
         """Archive what stood in these files, which are gone."""
         self._read([], list(paths), actor=actor)
+
+    def prune(self, *, actor: str) -> list[str]:
+        """Believe what is missing: archive what stood in files that are gone, and return their paths.
+
+        Raises TasksFolderUnavailable where the folder itself can't be read.
+        """
+        try:
+            found = scan(self.path).files
+        except OSError as exc:
+            raise TasksFolderUnavailable(
+                say(
+                    "the tasks folder {folder} can't be read: {error}",
+                    folder=str(self.path),
+                    error=exc.strerror,
+                )
+            ) from exc
+        gone = sorted(row.path for row in known_sources(self._database) if row.path not in found)
+        self.removed_now(gone, actor=actor)
+        if self._watcher is not None:
+            self._watcher.prune()
+        return gone
 
     def _first_scan(self) -> dict[str, FileStat | None]:
         """Read what is new or changed; returns the files as the watcher is to believe them, lost ones among them."""
