@@ -21,6 +21,9 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds that never go back."""
 
+    def local(self, instant: datetime) -> datetime:
+        """What the machine's own wall clock shows at that instant of this clock."""
+
 
 class SystemClock:
     """The machine's clocks."""
@@ -33,3 +36,6 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def local(self, instant: datetime) -> datetime:
+        return instant

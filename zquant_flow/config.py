@@ -46,7 +46,11 @@ class Settings(BaseSettings):
     server_url: str = ""
     token: str = ""
     shutdown_grace: Annotated[float, Field(ge=0)] = 30.0
+    lease_seconds: Annotated[float, Field(ge=1, le=300)] = 6.0
     locale: Literal["en", "zh"] = "en"
+    retention_days: Annotated[int, Field(ge=0, le=36_500)] = 0
+    retention_count: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+    log_retention_days: Annotated[int, Field(ge=0, le=36_500)] = 90
 
     @classmethod
     def settings_customise_sources(

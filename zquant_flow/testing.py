@@ -36,6 +36,9 @@ class FakeClock:
     def monotonic(self) -> float:
         return self._monotonic
 
+    def local(self, instant: datetime) -> datetime:
+        return instant
+
     def advance(self, seconds: float) -> None:
         """Time passes."""
         self._now += timedelta(seconds=seconds)

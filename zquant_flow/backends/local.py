@@ -47,6 +47,7 @@ class LocalBackend:
         self._reader: threading.Thread | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
+        self._unused = False
         self._spool_size = 0
 
     def attach(self, on_event: Callable[[Frame], None], on_lost: Callable[[], None]) -> LocalBackend:
@@ -60,6 +61,7 @@ class LocalBackend:
         sock = self._connect()
         if sock is None:
             self._spawn()
+            self._unused = True
         else:
             sock.close()
 
@@ -69,7 +71,7 @@ class LocalBackend:
         Raises RunnerUnavailable.
         """
         self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._stopped = False
+        self._stopped = self._unused = False
         sock, hello, decoder, frames = self._reach()
         spooled = self._read_spool()
         outcomes = {(outcome["id"], outcome["attempt"]): outcome for outcome in spooled + hello["outcomes"]}
@@ -133,6 +135,7 @@ class LocalBackend:
         self._stopped = True
         sock, reader = self._sock, self._reader
         if sock is None or reader is None:
+            self._end_unused()
             return
         if not keep_attempts:
             self._ask_to_end(sock)
@@ -144,6 +147,13 @@ class LocalBackend:
             pass
         _join(reader, 1.0)
         if not keep_attempts:
+            self._reap()
+
+    def _end_unused(self) -> None:
+        """A runner that was started ahead, and that nobody came to."""
+        if self._unused and self._process is not None:
+            self._unused = False
+            self._process.terminate()
             self._reap()
 
     def _ask_to_end(self, sock: socket.socket) -> None:

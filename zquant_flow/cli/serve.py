@@ -40,6 +40,7 @@ def serve(*, handover: bool = False, **flags: Any) -> None:
 
     scheduler = assemble(settings, ahead=ahead)
     leaves = False
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     try:
         scheduler.start()
         leaves = _serve_http(settings, scheduler, listener)
@@ -68,6 +69,7 @@ def _serve_http(settings: Settings, scheduler: Any, listener: socket.socket) -> 
         server.handle_exit(signal.SIGTERM, None)
 
     signal.signal(SIGNAL, leave)
+    scheduler.engine.on_fenced = lambda: server.handle_exit(signal.SIGTERM, None)
     server.run(sockets=[listener])
     return asked_to_leave
 

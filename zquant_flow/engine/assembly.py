@@ -15,6 +15,7 @@ from zquant_flow.engine.housekeeping import Housekeeping, Policy, hidden_tasks
 from zquant_flow.engine.operations import Operations
 from zquant_flow.engine.service import Engine
 from zquant_flow.executors.installed import executor_classes
+from zquant_flow.store.clock import DatabaseClock
 from zquant_flow.store.database import Database
 
 
@@ -75,7 +76,8 @@ def assemble(
     engine = Engine(
         database=database,
         backend=ahead.backend.attach,
-        clock=SystemClock(),
+        clock=SystemClock() if database.is_sqlite else DatabaseClock(SystemClock(), database),
+        lease=None if database.is_sqlite or rests else settings.lease_seconds,
         tasks_dir=settings.tasks_dir,
         data_dir=settings.data_dir,
         zone=settings.zone,

@@ -6,10 +6,12 @@ backend, files that were read, the bell. It drains the inbox, decides, commits o
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import logging
 import queue
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -36,11 +38,12 @@ from zquant_flow.engine.registration import Registrar
 from zquant_flow.engine.resuming import Resuming
 from zquant_flow.engine.scheduler import Scheduler
 from zquant_flow.engine.worker import Backend, Frame, Worker
-from zquant_flow.errors import Unavailable
+from zquant_flow.errors import RunnerUnavailable, Unavailable
 from zquant_flow.failpoints import reached
 from zquant_flow.store import batch as store_batch
+from zquant_flow.store.clock import DatabaseClock
 from zquant_flow.store.database import Database
-from zquant_flow.store.terms import begin_term, last_number
+from zquant_flow.store.terms import Term, beat, begin_term, last_number
 from zquant_flow.wording import say
 
 log = logging.getLogger(__name__)
@@ -51,6 +54,8 @@ KILL_SECONDS = 15.0
 """How long a stop waits for attempts that have been ended; the runner's own grace is shorter."""
 RUNNER_PAUSE = 1.0
 """Seconds between two tries to start a runner."""
+STAND_BY_PAUSE = 1.0
+"""Seconds between two looks of an engine that stands by."""
 STORE_PAUSE = 0.5
 """Seconds between two tries to write."""
 
@@ -77,10 +82,12 @@ class Engine:
         with_bell: bool = True,
         fires: bool = True,
         rests: bool = False,
+        lease: float | None = None,
     ) -> None:
         """`backend` is made with two callbacks: one for its frames, one for its loss. Without `fires` no schedule fires.
 
         One that `rests` looks at no execution at all: it only keeps tasks, for who works on a data folder that nobody serves.
+        With `lease` (seconds) others may share the database: one drives it, the others stand by in `start`.
         """
         self.database = database
         self._clock = clock
@@ -88,6 +95,11 @@ class Engine:
         self._grace = shutdown_grace
         self._fires = fires and not rests
         self.rests = rests
+        self._lease = lease
+        self._owner = f"{socket.gethostname()}:{data_dir}"
+        self._beaten = 0.0
+        self.on_fenced: Callable[[], None] = lambda: None
+        """Called in the engine's thread when another has taken over: this one is of no use any more."""
         self._committed = threading.Event()
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -125,18 +137,47 @@ class Engine:
         """
         if self._thread is not None:
             return
-        self.memory.now = self._clock.micros()
         self.database.open()
-        self.memory.epoch, last_heartbeat = begin_term(
-            self.database, now=self.memory.now, engine_id=ENGINE_ID
-        )
-        self.memory.turn = 0
-        self._build(last_heartbeat)
+        term = self._begin_term()
+        if term is None:
+            return
+        self.memory.epoch, self.memory.turn = term.epoch, 0
+        self._build(term.last_heartbeat)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
         if self._bell is not None:
             self._bell.start()
         self.ring()
+
+    def _begin_term(self) -> Term | None:
+        """Wait until no other engine drives this database; None where this one is stopped before."""
+        told = False
+        while True:
+            self._measure()
+            self.memory.now = self._clock.micros()
+            found = begin_term(
+                self.database,
+                now=self.memory.now,
+                owner=self._owner,
+                lease=None if self._lease is None else int(self._lease * 1e6),
+                engine_id=ENGINE_ID,
+            )
+            if isinstance(found, Term):
+                return found
+            if not told:
+                told = True
+                log.warning(
+                    "this scheduler stands by: process %d on %s drives the database",
+                    found.pid,
+                    found.host,
+                    extra={"action": "standing_by"},
+                )
+            if self._stopping.wait(STAND_BY_PAUSE):
+                return None
+
+    def _measure(self) -> None:
+        if isinstance(self._clock, DatabaseClock):
+            self._clock.measure()
 
     def _build(self, last_heartbeat: int | None = None) -> None:
         """Make the memory from the rows and from what the runner says."""
@@ -161,6 +202,7 @@ class Engine:
     def stop(self, *, keep_attempts: bool = False) -> None:
         """Start nothing new, give what runs `shutdown_grace`, then end it (SEMANTICS §7.4); with `keep_attempts` leave it."""
         if self._thread is None:
+            self._backend.stop(keep_attempts)
             return
         if self._bell is not None:
             self._bell.stop()
@@ -285,12 +327,21 @@ class Engine:
             try:
                 self.turn(work)
             except store_batch.Fenced:
-                log.critical("another engine has taken over; this one stops", extra={"action": "fenced"})
-                self._stopping.set()
+                self._leave()
             except Exception:
                 log.exception("a turn failed", extra={"action": "turn_failed"})
                 self._rebuild()
         self._refuse_replies()
+
+    def _leave(self) -> None:
+        """Another engine has taken over: touch nothing more, end the attempts, which are lost to that one."""
+        log.critical("another engine has taken over; this one stops", extra={"action": "fenced"})
+        self._stopping.set()
+        for execution in self.memory.executions.values():
+            if execution.run is None and execution.status in (Status.RUNNING, Status.PAUSED):
+                with contextlib.suppress(RunnerUnavailable):
+                    self._backend.terminate(execution.id, execution.retry_count + 1, "terminated")
+        self.on_fenced()
 
     def _rebuild(self) -> None:
         """The memory may be ahead of the rows: throw it away and begin from them, as after a crash."""
@@ -379,11 +430,24 @@ class Engine:
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _tick(self) -> None:
+        if self._lease is not None:
+            self._beat(self._lease)
         if self._fires:
             self.scheduler.tick()
         now = self._clock.monotonic()
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
+
+    def _beat(self, lease: float) -> None:
+        """Renew the lease in time, also where nothing else is written. Raises Fenced."""
+        now = self._clock.monotonic()
+        if now - self._beaten < lease / 4:
+            return
+        self._measure()
+        self.memory.now = self._clock.micros()
+        if not beat(self.database, now=self.memory.now, epoch=self.memory.epoch, engine_id=ENGINE_ID):
+            raise store_batch.Fenced(f"engine {ENGINE_ID} of epoch {self.memory.epoch} has been fenced off")
+        self._beaten = now
 
     def _wake_after(self, seconds: float, what: Callable[[], None]) -> None:
         due = self._clock.monotonic() + seconds
@@ -401,7 +465,8 @@ class Engine:
 
     def _set_bell(self) -> None:
         if self._bell is not None:
-            self._bell.set(self.next_wake)
+            wanted = self.next_wake
+            self._bell.set(None if wanted is None else self._clock.local(wanted))
 
     def _note_idle(self) -> None:
         if self._dispatcher.running <= 0:

@@ -357,6 +357,7 @@ engines = Table(
     Column("pid", Integer, nullable=False),
     Column("started_time", BigInteger, nullable=False),
     Column("turn", BigInteger, nullable=False, server_default="0"),
+    Column("owner", Text, nullable=False, server_default=""),
 )
 """`epoch` grows with each term: a writer whose epoch is not the row's has been fenced off. `turn` counts the batches of a term,
 so that one whose commit got no answer can be looked up."""

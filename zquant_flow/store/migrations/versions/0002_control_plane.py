@@ -25,6 +25,7 @@ def upgrade() -> None:
     op.add_column("load_errors", sa.Column("words", sa.Text()))
     op.add_column("executions", sa.Column("backfill_id", sa.BigInteger()))
     op.add_column("engines", sa.Column("turn", sa.BigInteger(), nullable=False, server_default="0"))
+    op.add_column("engines", sa.Column("owner", sa.Text(), nullable=False, server_default=""))
     op.drop_index("ix_executions_task_id_id", "executions")
     for name, columns in _BY_TIME.items():
         op.create_index(name, "executions", columns, sqlite_where=_LISTED, postgresql_where=_LISTED)
