@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import islice
@@ -116,13 +116,18 @@ def resume_task(control: Ctl, actor: Actor, task_id: TaskId) -> Response:
 @router.post("/{task_id}/backfill", operation_id="backfill_task", response_model=BackfillOut)
 def backfill_task(control: Ctl, actor: Actor, key_of: KeyOf, task_id: TaskId, body: BackfillIn) -> Response:
     """One execution for each logical time in the span that has none; `dry_run` only says which."""
+    key = key_of("backfill_task", task_id, body.model_dump())
+    if (found := control.operations.replayed(key)) is not None:
+        return Json(_backfill_out(found))
     start, end = control.instant(body.from_, "from"), control.instant(body.to, "to")
     assert start is not None and end is not None
     moments = _moments(control, task_id, start, end)
     span = to_micros(start) or 0, to_micros(end) or 0
     if body.dry_run:
         fired = queries.fired_between(control.database, task_id, *span)
-        return Json(_backfill_out(moments, {}, fired, dry_run=True))
+        wanted = {str(moment): None for moment in moments if moment not in fired}
+        known = {str(moment): fired[moment] for moment in moments if moment in fired}
+        return Json(_backfill_out({"executions": wanted, "fired": known}, dry_run=True))
     found = control.operations.backfill(
         task_id,
         moments,
@@ -130,11 +135,9 @@ def backfill_task(control: Ctl, actor: Actor, key_of: KeyOf, task_id: TaskId, bo
         parallel=body.parallel,
         actor=actor,
         params=checked(body.params),
-        key=key_of("backfill_task", task_id, body.model_dump()),
+        key=key,
     )
-    made = {int(moment): number for moment, number in found["executions"].items()}
-    fired = {int(moment): number for moment, number in found["fired"].items()}
-    return Json(_backfill_out(moments, made, fired, dry_run=False))
+    return Json(_backfill_out(found))
 
 
 def _moments(control: Control, task_id: int, start: datetime, end: datetime) -> list[int]:
@@ -163,16 +166,15 @@ def _moments(control: Control, task_id: int, start: datetime, end: datetime) -> 
     return moments
 
 
-def _backfill_out(
-    moments: Sequence[int], made: dict[int, int], fired: dict[int, int], *, dry_run: bool
-) -> dict[str, Any]:
-    wanted = [moment for moment in moments if moment not in fired]
+def _backfill_out(found: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+    """From what the engine made, or would make: executions by logical time, and those of before."""
     return {
-        "backfill_id": next(iter(made.values()), None),
+        "backfill_id": next(iter(found["executions"].values()), None),
         "executions": [
-            {"logical_time": from_micros(moment), "execution_id": made.get(moment)} for moment in wanted
+            {"logical_time": from_micros(int(moment)), "execution_id": number}
+            for moment, number in found["executions"].items()
         ],
-        "fired_before": [from_micros(moment) for moment in moments if moment in fired],
+        "fired_before": [from_micros(int(moment)) for moment in found["fired"]],
         "dry_run": dry_run,
     }
 

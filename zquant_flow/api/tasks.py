@@ -16,11 +16,11 @@ from zquant_flow.api.keys import KeyOf
 from zquant_flow.api.models import TaskOut, TaskPage, VersionOut, VersionPage
 from zquant_flow.api.security import Actor, signed_in
 from zquant_flow.api.shapes import node_out, task_out, version_out
-from zquant_flow.api.validation import meaningless
+from zquant_flow.api.validation import Storable, meaningless
 from zquant_flow.core.model import TaskDef, TaskType, decode
 from zquant_flow.core.status import Status
 from zquant_flow.definitions.faults import DefinitionErrors, FieldError
-from zquant_flow.engine.authored import state_tag
+from zquant_flow.engine.tasks import state_tag
 from zquant_flow.errors import NotFound, TaskNotFound
 from zquant_flow.store import definitions as store
 from zquant_flow.store import queries, tasklist
@@ -29,7 +29,7 @@ from zquant_flow.wording import joined, say
 
 router = APIRouter(prefix="/tasks", tags=["tasks"], dependencies=[Depends(signed_in)])
 
-Text = Annotated[str | None, Query(max_length=200)]
+Text = Annotated[Storable | None, Query(max_length=200)]
 IfMatch = Annotated[
     str | None,
     Header(
@@ -88,7 +88,9 @@ def list_tasks(
     order: Literal["asc", "desc"] = "asc",
     q: Text = None,
     tag: Text = None,
-    source: Annotated[str | None, Query(max_length=1000, description="A file or folder of tasks.")] = None,
+    source: Annotated[
+        Storable | None, Query(max_length=1000, description="A file or folder of tasks.")
+    ] = None,
     archived: bool = False,
     include_nodes: bool = False,
 ) -> Response:
@@ -108,7 +110,7 @@ def list_tasks(
         source=source,
         archived=archived,
     )
-    after = paging.position(cursor, f"{order_by} {order}", (str, int, bool, type(None)), int)
+    after = paging.position(cursor, f"{order_by} {order}", (tasklist.kind_of(order_by), type(None)), int)
     found = tasklist.page(
         control.database,
         wanted,
@@ -129,10 +131,10 @@ def create_task(
 ) -> Response:
     """Make a task; it lands as a readable file in the tasks folder. `new_id=true` starts afresh under an archived name."""
     body = _emptied(body)
-    entry, warnings = control.authored.create(
+    task_id, warnings = control.authored.create(
         body, actor=actor, key=key_of("create_task", new_id, body), new_id=new_id
     )
-    return one_task(control, entry.id, warnings, status=201)
+    return one_task(control, task_id, warnings, status=201)
 
 
 @router.get("/{task_id}", operation_id="get_task", response_model=TaskOut)
@@ -157,7 +159,9 @@ def change_task(
     else:
         control.authored.refuse_outdated(task_id, expected)
     if enabled is not None:
-        (control.operations.enable if enabled else control.operations.disable)(task_id, actor=actor)
+        seen = None if changes else expected
+        switch = control.operations.enable if enabled else control.operations.disable
+        switch(task_id, actor=actor, expected=seen)
     return one_task(control, task_id, warnings)
 
 
@@ -172,6 +176,8 @@ def delete_task(
 ) -> Response:
     """Remove its definition and archive it; what runs, ends by itself, or at once with `terminate=true`."""
     expected = _expected(control, task_id, if_match)
+    if terminate:
+        control.operations.refuse_to_end_at_rest(task_id)
     control.authored.delete(task_id, actor=actor, force=force, expected=expected)
     if terminate:
         control.operations.terminate_all(task_id, actor=actor)

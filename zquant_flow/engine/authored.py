@@ -17,6 +17,7 @@ from zquant_flow.definitions.registry import Entry, plan_change
 from zquant_flow.engine.folder import TasksFolder
 from zquant_flow.engine.keys import Key
 from zquant_flow.engine.operations import Operations
+from zquant_flow.engine.tasks import state_tag
 from zquant_flow.errors import (
     Conflict,
     DefinedInFile,
@@ -34,11 +35,6 @@ if TYPE_CHECKING:
     from zquant_flow.definitions.drafts import Draft
 
 
-def state_tag(row: Any) -> str:
-    """Names a state of a task's definition and switches: the row's version, and when it was last changed."""
-    return f"{row.version}-{row.updated_time}"
-
-
 class Authored:
     """Definitions made over REST. Safe from any thread; one change at a time, and the watcher's wait meanwhile.
 
@@ -51,20 +47,19 @@ class Authored:
 
     def create(
         self, raw: Mapping[str, Any], *, actor: str, key: Key | None = None, new_id: bool = False
-    ) -> tuple[Entry, tuple[str, ...]]:
-        """Make a task; its entry and the codes of what it can't do yet. Raises DefinitionErrors, NameInUse.
+    ) -> tuple[int, tuple[str, ...]]:
+        """Make a task; its id and the codes of what it can't do yet. Raises DefinitionErrors, NameInUse.
 
-        With `new_id` an archived task of that name keeps its id and history for itself. A `key` is promised the name before
-        the file is written, so that a repetition after a crash finds the task, or makes it.
+        With `new_id` an archived task of that name keeps its id and history for itself.
         """
         # Imported late, here and below: 0.1 s that a start without REST edits never pays.
         from zquant_flow.definitions import drafts
 
         draft = drafts.draft_new(raw, load_executors(), self._name_of)
         with self._folder.undisturbed():
-            promised = self._operations.replayed(key)
-            if promised is not None and draft.name in self._operations.registry.by_name:
-                return self._operations.registry.by_name[draft.name], draft.warnings
+            made = self._made_before(key)
+            if made is not None:
+                return made, draft.warnings
             if draft.name in self._operations.registry.by_name:
                 raise NameInUse(
                     say(
@@ -72,18 +67,37 @@ class Authored:
                         name=draft.name,
                     )
                 )
+            self._refuse_unloadable(draft, writing.file_name(0, draft.name))
             if new_id:
                 self._operations.set_name_free(draft.name)
-            source = writing.file_name(self._operations.reserve_id(draft.name), draft.name)
-            self._refuse_unloadable(draft, source)
-            if promised is None:
-                self._operations.promise(key, {"name": draft.name})
+            return self._created(draft, actor, key), draft.warnings
+
+    def _made_before(self, key: Key | None) -> int | None:
+        """The task that a request with this key has made. A promise that a crash has broken is taken back."""
+        promised = self._operations.replayed(key)
+        if promised is None:
+            return None
+        if self._folder.row_of(promised["task_id"]) is not None:
+            return int(promised["task_id"])
+        self._operations.withdraw(key)
+        return None
+
+    def _created(self, draft: Draft, actor: str, key: Key | None) -> int:
+        """Write the file and register it. The key is promised the id first: a crash leaves a task that it leads to, or none."""
+        task_id = self._operations.reserve_id(draft.name)
+        source = writing.file_name(task_id, draft.name)
+        self._operations.promise(key, {"task_id": task_id})
+        try:
             writing.write(self._folder.path / source, draft.data, expected=None)
             try:
-                return self._taken(source, draft.name, actor), draft.warnings
+                return self._taken(source, draft.name, actor).id
             except BaseException:
                 self._take_back(source, draft.data, None, actor)
                 raise
+        except BaseException:
+            with contextlib.suppress(ZquantFlowError):
+                self._operations.withdraw(key)
+            raise
 
     def change(
         self, task_id: int, raw: Mapping[str, Any], *, actor: str, expected: str | None = None

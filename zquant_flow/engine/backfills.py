@@ -29,6 +29,7 @@ class Steps(Protocol):
         logical_time: int | None = ...,
     ) -> Execution: ...
     def admit(self, execution: Execution, actor: str) -> None: ...
+    def wait_for_slot(self, execution: Execution) -> None: ...
     def proceed(self, execution: Execution) -> None: ...
 
 
@@ -113,10 +114,10 @@ class Backfills:
             if self._memory.executions.get(execution.id) is not execution:
                 continue  # terminated while it waited
             group.active += 1
-            execution.waiting_for = "slot"
+            self._steps.wait_for_slot(execution)
             self._steps.proceed(execution)
         if not group.waiting and not group.active:
-            del self._groups[number]
+            self._groups.pop(number, None)
 
     def numbers(self) -> list[int]:
         """The backfills that have something left."""

@@ -38,7 +38,8 @@ class Controls:
         self._call(work)
 
     def terminate_all(self, task_id: int, *, actor: str) -> None:
-        """End all executions of a task, archived or not."""
+        """End all executions of a task, archived or not. Raises ServerNeeded where some are active and no server runs."""
+        self.refuse_to_end_at_rest(task_id)
 
         def work() -> None:
             task = self._memory.tasks.get(task_id) or self._memory.archived.get(task_id)
@@ -47,6 +48,11 @@ class Controls:
                 self._lifecycle.terminate(execution)
 
         self._call(work)
+
+    def refuse_to_end_at_rest(self, task_id: int) -> None:
+        """Raises ServerNeeded where the task has active executions and nobody drives them."""
+        if self._engine.rests and queries.active_of(self._engine.database, [task_id]):
+            self._refuse_resting()
 
     def pause_execution(self, execution_id: int, *, actor: str) -> None:
         """Let a running execution stand still: commands at once, Python at its next pause point, a workflow with its nodes."""

@@ -1,7 +1,7 @@
 """Has this request been made before? A request that names a key is carried out once, and answered alike ever after.
 
 What a request caused and its key are written in one transaction: a crash leaves both or neither. Keys are kept for a day
-at least.
+at least (`store.retention`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,6 @@ from zquant_flow.errors import KeyReused
 from zquant_flow.store import keys as store
 from zquant_flow.store.database import Database
 from zquant_flow.wording import say
-
-KEPT = 24 * 3_600_000_000
-"""Microseconds for which an answer is kept at the least."""
-_PURGE_EVERY = 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +32,6 @@ class Keys:
     def __init__(self, database: Database, memory: Memory) -> None:
         self._database = database
         self._memory = memory
-        self._purged = 0
 
     def answer(self, key: Key | None) -> dict[str, Any] | None:
         """What was answered before; None for a new request. Raises KeyReused where the key stood for another request."""
@@ -48,11 +43,15 @@ class Keys:
         found = store.answer(self._database, key.key, key.actor)
         return None if found is None else _checked(key, found.fingerprint, found.answer)
 
+    def withdraw(self, key: Key | None) -> None:
+        """What the key was promised has not come to be: it is free again."""
+        if key is not None:
+            store.drop(self._database, key.key, key.actor)
+
     def note(self, key: Key | None, answer: dict[str, Any]) -> None:
         """This turn causes that answer."""
         if key is None:
             return
-        self._purge()
         self._memory.batch.keys.append(
             {
                 "key": key.key,
@@ -62,12 +61,6 @@ class Keys:
                 "created_time": self._memory.now,
             }
         )
-
-    def _purge(self) -> None:
-        now = self._memory.now
-        if now - self._purged >= _PURGE_EVERY:
-            self._purged = now
-            store.forget(self._database, before=now - KEPT)
 
 
 def _checked(key: Key, fingerprint: str, answer: str) -> dict[str, Any]:

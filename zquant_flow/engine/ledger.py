@@ -31,4 +31,5 @@ class Ledger:
 
     def note(self, task: Task, logical_time: int) -> None:
         """This instant fires in this turn."""
+        self.learn((task,))
         task.seen_until = max(task.seen_until or 0, logical_time)

@@ -138,6 +138,14 @@ class Lifecycle:
             self.memory.updates(execution).waiting.append(rows.waiting(self.memory, execution, None))
         execution.task.queue.append(execution)
 
+    def wait_for_slot(self, execution: Execution) -> None:
+        """What it waited for has come: from here on only a place is missing, and its row says so."""
+        execution.waiting_for = "slot"
+        if execution.row is not None and execution.id not in self.memory.changed:
+            execution.row["waiting_for"] = "slot"
+        else:
+            self.memory.updates(execution).waiting.append(rows.waiting(self.memory, execution, None))
+
     def proceed(self, execution: Execution) -> None:
         """Start a workflow at once (it needs no slot), queue anything else for one."""
         if self.workflows.stalls(execution):
@@ -168,7 +176,7 @@ class Lifecycle:
     def _start_queued(self, execution: Execution) -> None:
         if execution.status is not Status.PENDING or execution.id not in self.memory.executions:
             return
-        if execution.task.paused and execution.trigger_type is TriggerType.SCHEDULE:
+        if execution.task.holds and execution.trigger_type is TriggerType.SCHEDULE:
             execution.task.held.append(execution)
             return
         if self.workflows.stalls(execution):
@@ -236,6 +244,9 @@ class Lifecycle:
         if execution.status not in (Status.RUNNING, Status.PAUSED) or execution.run is not None:
             return
         self.dispatcher.release()
+        if execution.pausing:  # it did not come to stand still, and the wish ends with the attempt
+            execution.pausing = False
+            self.memory.batch.requests.append(rows.requested(self.memory, execution))
         kind = outcome["kind"]
         if execution.status is Status.PAUSED:
             execution.status = advance(Status.PAUSED, Status.RUNNING)
@@ -286,7 +297,7 @@ class Lifecycle:
         def due() -> None:
             if self.memory.executions.get(execution.id) is not execution:
                 return
-            if execution.task.paused and execution.parent is None:
+            if execution.task.holds and execution.parent is None:
                 execution.task.held.append(execution)
             else:
                 self.requeue(execution)
@@ -386,8 +397,8 @@ class Lifecycle:
         if not task.queue or len(task.queue) < len(task.active):
             return
         following = task.queue.popleft()
-        following.waiting_for = "slot"
-        if task.paused and following.trigger_type is TriggerType.SCHEDULE:
+        self.wait_for_slot(following)
+        if task.holds and following.trigger_type is TriggerType.SCHEDULE:
             task.held.append(following)
         else:
             self.proceed(following)
@@ -433,10 +444,12 @@ class Lifecycle:
         self.effects.resume.append(execution)
 
     def acknowledged(self, execution: Execution, status: Status) -> None:
-        """The backend says that an attempt stands still, or goes on."""
-        if execution.status is status or status not in (Status.PAUSED, Status.RUNNING):
+        """The backend says that an attempt stands still, or goes on; of one that has ended meanwhile it says nothing."""
+        stands = (Status.PAUSED, Status.RUNNING)
+        if execution.status is status or status not in stands or execution.status not in stands:
             return
         execution.status = advance(execution.status, status)
+        execution.pausing = False
         self.memory.updates(execution).paused.append(rows.paused(self.memory, execution))
         self._note_latest(execution)
 

@@ -32,6 +32,7 @@ class Task:
     paused: bool
     anchor: int
     cursor: int
+    archived: bool = False
     idle_since: int | None = None
     next_fire: int | None = None
     active: dict[int, Execution] = field(default_factory=dict)
@@ -55,6 +56,11 @@ class Task:
         """An execution of it has ended."""
         self.active.pop(execution.id, None)
         self.backfilled.pop(execution.id, None)
+
+    @property
+    def holds(self) -> bool:
+        """Whether what waits is held back: paused, unless nobody can resume it any more."""
+        return self.paused and not self.archived
 
     @property
     def idle(self) -> bool:

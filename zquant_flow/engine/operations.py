@@ -20,9 +20,10 @@ from zquant_flow.engine import rows
 from zquant_flow.engine.controls import Controls
 from zquant_flow.engine.keys import Key
 from zquant_flow.engine.memory import Task
-from zquant_flow.engine.tasks import idle_span
+from zquant_flow.engine.tasks import idle_span, state_tag
 from zquant_flow.errors import (
     AlreadyFired,
+    Outdated,
     ParamsError,
     ZquantFlowError,
 )
@@ -176,13 +177,16 @@ class Operations(Controls):
         found: dict[str, Any] = self._call(work)
         return found
 
-    def enable(self, task_id: int, *, actor: str) -> None:
-        """Look for fires again, from now on; the time between is one span of the ledger. `paused` stays."""
-        self._switch(task_id, actor, "enable", enabled=True)
+    def enable(self, task_id: int, *, actor: str, expected: str | None = None) -> None:
+        """Look for fires again, from now on; the time between is one span of the ledger. `paused` stays.
 
-    def disable(self, task_id: int, *, actor: str) -> None:
-        """Skip fires; what is pending goes on."""
-        self._switch(task_id, actor, "disable", enabled=False)
+        Raises Outdated where the task has another `state_tag` than `expected`.
+        """
+        self._switch(task_id, actor, "enable", enabled=True, expected=expected)
+
+    def disable(self, task_id: int, *, actor: str, expected: str | None = None) -> None:
+        """Skip fires; what is pending goes on. Raises Outdated as `enable` does."""
+        self._switch(task_id, actor, "disable", enabled=False, expected=expected)
 
     def pause(self, task_id: int, *, actor: str) -> None:
         """Skip fires, and hold pending executions and retries."""
@@ -215,6 +219,11 @@ class Operations(Controls):
         found: dict[str, Any] | None = self._call(lambda: self._engine.keys.answer(key))
         return found
 
+    def withdraw(self, key: Key | None) -> None:
+        """A request with this key has come to nothing; it may be made again."""
+        if key is not None:
+            self._call(lambda: self._engine.keys.withdraw(key))
+
     def promise(self, key: Key | None, answer: Mapping[str, Any]) -> None:
         """Note what a request with this key will come to, before it does."""
         if key is not None:
@@ -228,9 +237,11 @@ class Operations(Controls):
         *,
         enabled: bool | None = None,
         paused: bool | None = None,
+        expected: str | None = None,
     ) -> None:
         def work() -> None:
             task = self._task(task_id)
+            self._refuse_outdated(task, expected)
             was_paused = task.paused
             if task.idle:
                 self._close_span(task)
@@ -244,6 +255,17 @@ class Operations(Controls):
                 self._lifecycle.release(task)
 
         self._call(work)
+
+    def _refuse_outdated(self, task: Task, expected: str | None) -> None:
+        """In the turn that changes it, so that of two requests that have seen the same state only one succeeds."""
+        if expected is None:
+            return
+        now = state_tag(queries.task_row(self._engine.database, task.id))
+        if now != expected or any(row["b_id"] == task.id for row in self._memory.batch.switches):
+            raise Outdated(
+                say("task {name!r} has changed since you read it; read it again", name=task.name),
+                etag=f'"{now}"',
+            )
 
     def _close_span(self, task: Task) -> None:
         """The instants while the task was idle are skipped, as one span; nothing of it is caught up."""

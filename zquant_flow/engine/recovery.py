@@ -165,6 +165,7 @@ class _Recovery:
             source=facts.source or "",
         )
         task = self._memory.archived[row.task_id] = task_of(entry, facts)
+        task.archived = True
         return task
 
     def _definition(self, task_id: int, version: int, task: Task | None) -> TaskDef:

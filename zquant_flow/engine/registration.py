@@ -135,6 +135,7 @@ class Registrar:
             entry = replace(entry, id=self._last_id)
             task = new_task(entry, self._memory.now)
             self._write_adhoc(entry, task, actor)
+        task.archived = True
         self._memory.archived[task.id] = task
         return task
 
@@ -146,6 +147,7 @@ class Registrar:
             return None
         if known is None:
             known = self._memory.archived[task_id] = task_of(_entry_of(row), row)
+            known.archived = True
         return known
 
     def _write_adhoc(self, entry: Entry, task: Task, actor: str) -> None:
@@ -168,8 +170,12 @@ class Registrar:
     def set_name_free(self, name: str) -> None:
         """An archived task gives its name to a new one, and keeps id and history under another."""
         row = store.tasks_named(self._database, [name]).get(name)
-        if row is not None and row.archived_at is not None:
-            store.rename(self._database, row.id, f"{name} ({row.id})"[:400])
+        if row is None or row.archived_at is None:
+            return
+        other = f"{name} ({row.id})"
+        while store.tasks_named(self._database, [other]):
+            other += "'"
+        store.rename(self._database, row.id, other)
 
     def rename(self, task_id: int, name: str) -> None:
         """The same task under another name."""
@@ -281,7 +287,7 @@ class Registrar:
         memory = self._memory
         for task in gone:
             del memory.by_name[task.name], memory.tasks[task.id]
-            task.next_fire = None
+            task.next_fire, task.archived = None, True
             if task.active or task.backfilled:
                 memory.archived[task.id] = task
             self._lifecycle.release(task)
@@ -289,6 +295,7 @@ class Registrar:
             task = memory.tasks.get(entry.id) or memory.archived.pop(entry.id, None) or new
             for name in _TAKEN_OVER:
                 setattr(task, name, getattr(new, name))
+            task.archived = False
             memory.tasks[entry.id] = memory.by_name[entry.name] = task
 
     def _known_errors(self) -> dict[str, tuple[LoadError, ...]]:

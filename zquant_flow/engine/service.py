@@ -251,9 +251,11 @@ class Engine:
 
     def call(self, operation: Callable[[], T], *, timeout: float = 30.0) -> T:
         """Run an operation in the engine's thread; its answer, once what it decided is committed. Raises what it raises."""
+        future = self.submit(operation)
         try:
-            return self.submit(operation).result(timeout)
+            return future.result(timeout)
         except TimeoutError:
+            future.cancel()  # what has not begun will not be done
             raise Unavailable(say("the scheduler did not answer in time; its database may be away")) from None
 
     def submit(self, operation: Callable[[], T]) -> Future[T]:
@@ -261,6 +263,8 @@ class Engine:
         future: Future[T] = Future()
 
         def work() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
             if self._stopping.is_set() or self._thread is None:
                 future.set_exception(Unavailable(say("the server is stopping; try again when it is back")))
                 return

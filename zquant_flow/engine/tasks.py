@@ -19,6 +19,11 @@ Span = tuple[int, int, SkipReason]
 """From, to (microseconds), and why nothing fired in between."""
 
 
+def state_tag(row: Any) -> str:
+    """Names a state of a task's definition and switches: the row's version, and when it was last changed."""
+    return f"{row.version}-{row.updated_time}"
+
+
 def new_task(entry: Entry, now: int) -> Task:
     """A task that is registered for the first time."""
     enabled = entry.definition.enabled

@@ -37,6 +37,12 @@ class Database:
         self._writer: Connection | None = None
         self.engine = _create_engine(url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        # Several questions of one reader get answers about one moment; SQLite's transactions are so by themselves.
+        self._reader = (
+            self.engine
+            if self.is_sqlite
+            else self.engine.execution_options(isolation_level="REPEATABLE READ")
+        )
 
     def open(self) -> None:
         """Make or migrate the schema. Raises Unavailable for one that can't be opened, or is newer than this program."""
@@ -80,7 +86,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection that sees one consistent state; readers never wait for writers."""
-        with self.engine.connect() as connection, connection.begin():
+        with self._reader.connect() as connection, connection.begin():
             yield connection
 
     def _create(self) -> None:

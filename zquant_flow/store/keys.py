@@ -18,7 +18,9 @@ def answer(database: Database, key: str, actor: str) -> Any | None:
         ).one_or_none()
 
 
-def forget(database: Database, *, before: int) -> None:
-    """Drop the keys of before that instant (microseconds)."""
+def drop(database: Database, key: str, actor: str) -> None:
+    """Forget this key of this caller."""
     with database.write() as connection:
-        connection.execute(delete(idempotency_keys).where(idempotency_keys.c.created_time < before))
+        connection.execute(
+            delete(idempotency_keys).where(idempotency_keys.c.key == key, idempotency_keys.c.actor == actor)
+        )
