@@ -207,3 +207,17 @@ def test_a_retry_that_comes_due_after_its_paused_task_was_archived_is_made(h: Ha
     h.operations.register([], ["one.yaml"])
     h.tick(31)
     assert h.status(one) == "running"
+
+
+def test_an_operation_that_fails_half_way_leaves_nothing(h: Harness) -> None:
+    [task_id] = h.define(command_task("one"))
+
+    def half() -> None:
+        h.engine.lifecycle.create(h.engine.memory.tasks[task_id], TriggerType.MANUAL, actor="me")
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        h.engine.call(half)
+    h.settle()
+    assert history.page(h.database, Wanted(), limit=10).total == 0
+    assert h.status(h.operations.trigger(task_id, actor="me")) == "running"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -41,6 +42,8 @@ router = APIRouter(prefix="/tasks", tags=["operations"], dependencies=[Depends(s
 
 MOST_FIRES = 10_000
 """Logical times that one backfill may ask for."""
+MOST_PARAMS = 50_000_000
+"""Characters that the params of all executions of a backfill may have together."""
 
 
 @router.post("/bulk", operation_id="bulk_tasks", response_model=BulkOut)
@@ -128,13 +131,15 @@ def backfill_task(control: Ctl, actor: Actor, key_of: KeyOf, task_id: TaskId, bo
         wanted = {str(moment): None for moment in moments if moment not in fired}
         known = {str(moment): fired[moment] for moment in moments if moment in fired}
         return Json(_backfill_out({"executions": wanted, "fired": known}, dry_run=True))
+    params = checked(body.params)
+    _refuse_too_much(params, len(moments))
     found = control.operations.backfill(
         task_id,
         moments,
         span=span,
         parallel=body.parallel,
         actor=actor,
-        params=checked(body.params),
+        params=params,
         key=key,
     )
     return Json(_backfill_out(found))
@@ -164,6 +169,15 @@ def _moments(control: Control, task_id: int, start: datetime, end: datetime) -> 
         message = say("the span has more than {count} logical times; ask for a shorter one", count=MOST_FIRES)
         raise meaningless(message, "from", "to")
     return moments
+
+
+def _refuse_too_much(params: Mapping[str, Any] | None, times: int) -> None:
+    """Each execution keeps its params: a large one, many thousand times, is no backfill but a flood."""
+    if len(json.dumps(params or {})) * times > MOST_PARAMS:
+        message = say(
+            "the params are too large for {count} executions: send the place of the data", count=times
+        )
+        raise meaningless(message, "params")
 
 
 def _backfill_out(found: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:

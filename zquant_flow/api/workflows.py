@@ -57,7 +57,7 @@ def get_workflow(
     definition, version, states = definition_of(control, row), row.version, {}
     if execution_id is not None:
         run = execution_row(control, execution_id)
-        if run.task_id != task_id:
+        if run.task_id != task_id or run.inline:
             raise ExecutionNotFound(
                 say("task {task} has no execution {execution}", task=task_id, execution=execution_id)
             )

@@ -135,6 +135,7 @@ class Controls:
             execution.version = row.version
             execution.definition = self._engine.resuming.definition(task.id, row.version)
             execution.action = execution.definition.action
+            execution.params = json.loads(row.params) if row.params else {}
         self._lifecycle.begin(execution, actor, wait=wait)
         self._note("resume_execution", actor, task_id=task.id, execution_id=execution.id)
         return execution.id

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
+from sqlalchemy.exc import OperationalError
+
 from zquant_flow.core.instants import to_micros
 from zquant_flow.core.model import TaskDef
 from zquant_flow.core.status import TriggerType
@@ -25,6 +27,7 @@ from zquant_flow.errors import (
     AlreadyFired,
     Outdated,
     ParamsError,
+    Unavailable,
     ZquantFlowError,
 )
 from zquant_flow.store import queries
@@ -207,6 +210,8 @@ class Operations(Controls):
                     answers.append(step(inside))
                 except ZquantFlowError as error:
                     answers.append(error)
+                except OperationalError:
+                    answers.append(Unavailable(say("the database is away; try again")))
             return answers
 
         found: list[T | ZquantFlowError] = self._call(work)

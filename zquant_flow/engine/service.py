@@ -38,7 +38,7 @@ from zquant_flow.engine.registration import Registrar
 from zquant_flow.engine.resuming import Resuming
 from zquant_flow.engine.scheduler import Scheduler
 from zquant_flow.engine.worker import Backend, Frame, Worker
-from zquant_flow.errors import RunnerUnavailable, Unavailable
+from zquant_flow.errors import RunnerUnavailable, Unavailable, ZquantFlowError
 from zquant_flow.failpoints import reached
 from zquant_flow.store import batch as store_batch
 from zquant_flow.store.clock import DatabaseClock
@@ -259,7 +259,7 @@ class Engine:
             raise Unavailable(say("the scheduler did not answer in time; its database may be away")) from None
 
     def submit(self, operation: Callable[[], T]) -> Future[T]:
-        """The same without waiting."""
+        """The same without waiting. An operation raises our errors before it decides anything; any other spoils the turn."""
         future: Future[T] = Future()
 
         def work() -> None:
@@ -270,8 +270,11 @@ class Engine:
                 return
             try:
                 answer = operation()
+            except (ZquantFlowError, OperationalError) as exc:
+                future.set_exception(exc)  # refused before anything was decided
             except BaseException as exc:
                 future.set_exception(exc)
+                raise  # half decided, perhaps: nothing of this turn is written
             else:
                 self._replies.append((future, answer))
 
