@@ -137,6 +137,17 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
         Database(sqlite(tmp_path)).open()
 
 
+def test_an_emptied_file_beside_logs_is_a_loss_and_no_beginning(tmp_path: Path) -> None:
+    (tmp_path / "a.db").touch()
+    (tmp_path / "logs").mkdir()
+    with pytest.raises(Unavailable, match="restore a backup"):
+        Database(sqlite(tmp_path)).open()
+    (tmp_path / "a.db").unlink()
+    made = Database(sqlite(tmp_path))
+    made.open()
+    made.close()
+
+
 def test_only_its_owner_reads_the_database(tmp_path: Path, database: Database) -> None:
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir() if path.is_file()}
     assert modes

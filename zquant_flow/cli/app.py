@@ -237,10 +237,16 @@ def init(
 @app.command(
     help=t("Look whether machine and project are as they should be; exit code 1 if there is a problem.")
 )
-def doctor(as_json: Json = False, data: Data = None) -> None:
+def doctor(
+    repair: Annotated[
+        bool, typer.Option("--repair", help=t("Set right what can be; no server may run."))
+    ] = False,
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
     from zquant_flow.cli.doctor import doctor as run_doctor
 
-    sys.exit(run_doctor(data=data, as_json=as_json))
+    sys.exit(run_doctor(data=data, as_json=as_json, repair=repair))
 
 
 app.add_typer(task_commands.app, name="tasks")

@@ -32,13 +32,13 @@ class Finding:
     way_out: str = ""
 
 
-def doctor(*, data: Path | None, as_json: bool) -> int:
-    """Look at everything; nothing is changed. 0, or 1 where there is a problem."""
+def doctor(*, data: Path | None, as_json: bool, repair: bool = False) -> int:
+    """Look at everything; only with `repair` something is changed. 0, or 1 where there is a problem still."""
     from zquant_flow.cli import machine_checks, project_checks
     from zquant_flow.config import settings_around
 
     settings = settings_around(data_dir=data)
-    findings = [*machine_checks.findings(settings), *project_checks.findings(settings)]
+    findings = [*machine_checks.findings(settings), *project_checks.findings(settings, mend=repair)]
     if as_json:
         sys.stdout.write(
             json.dumps({"findings": [asdict(one) for one in findings]}, ensure_ascii=False) + "\n"

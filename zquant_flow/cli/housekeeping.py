@@ -13,7 +13,9 @@ from zquant_flow.cli.options import Data, Ids, Json, Server
 
 plugins = typer.Typer(help=t("Which plugins are registered."), no_args_is_help=True, rich_markup_mode=None)
 database = typer.Typer(
-    help=t("The schema of the database, and its upgrade."), no_args_is_help=True, rich_markup_mode=None
+    help=t("The database: schema, backup and restore, and what of the past may go."),
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 new = typer.Typer(
     help=t("Begin a file: commented, and loadable as it is."), no_args_is_help=True, rich_markup_mode=None
@@ -66,6 +68,64 @@ def upgrade(data: Data = None) -> None:
     from zquant_flow.cli.database import upgrade as run_upgrade
 
     sys.exit(run_upgrade(data=data))
+
+
+Backup = Annotated[Path, typer.Argument(metavar="FILE", help=t("The file of the backup."))]
+
+
+@database.command(help=t("Write the whole database to a new file, also while a server works."))
+def backup(
+    file: Backup,
+    logs: Annotated[bool, typer.Option("--logs", help=t("The logs too, in FILE.logs.tar."))] = False,
+    data: Data = None,
+) -> None:
+    from zquant_flow.cli.backups import backup as run_backup
+
+    sys.exit(run_backup(file, data=data, logs=logs))
+
+
+@database.command(
+    help=t("Put a backup in the place of the database, which is kept. Refused while a server works.")
+)
+def restore(
+    file: Backup,
+    logs: Annotated[bool, typer.Option("--logs", help=t("The logs too, from FILE.logs.tar."))] = False,
+    data: Data = None,
+) -> None:
+    from zquant_flow.cli.backups import restore as run_restore
+
+    sys.exit(run_restore(file, data=data, logs=logs))
+
+
+@database.command(help=t("Delete old executions and logs: by these limits, without them by the settings."))
+def prune(
+    older_than: Annotated[
+        str | None,
+        typer.Option("--older-than", metavar="SPAN", help=t("Executions that ended before 30d, 12h.")),
+    ] = None,
+    keep: Annotated[
+        int | None, typer.Option("--keep", min=1, help=t("Of each task all but so many newest executions."))
+    ] = None,
+    logs_older_than: Annotated[
+        str | None,
+        typer.Option("--logs-older-than", metavar="SPAN", help=t("Logs last written before 30d, 12h.")),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help=t("Only show what would go."))] = False,
+    as_json: Json = False,
+    data: Data = None,
+) -> None:
+    from zquant_flow.cli.pruning import prune as run_prune
+
+    sys.exit(
+        run_prune(
+            data=data,
+            older_than=older_than,
+            keep=keep,
+            logs_older_than=logs_older_than,
+            dry_run=dry_run,
+            as_json=as_json,
+        )
+    )
 
 
 @new.command(help=t("A task."))

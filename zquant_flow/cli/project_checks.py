@@ -22,12 +22,12 @@ _LITTLE, _TOO_LITTLE = 1 << 30, 100 << 20
 _HORIZON = timedelta(days=60)
 
 
-def findings(settings: Settings) -> Iterator[Finding]:
-    """All checks of the project."""
+def findings(settings: Settings, *, mend: bool = False) -> Iterator[Finding]:
+    """All checks of the project; with `mend` its records are set right."""
     if settings.data_dir.is_dir():
         yield _data_folder(settings.data_dir)
         yield from _token(settings)
-        yield from _database(settings)
+        yield from _database(settings, mend=mend)
     else:
         yield Finding(
             check=t("data folder"),
@@ -77,7 +77,7 @@ def _token(settings: Settings) -> Iterator[Finding]:
         yield Finding(check=t("token"), detail=t("admin.token, for its owner only"))
 
 
-def _database(settings: Settings) -> Iterator[Finding]:
+def _database(settings: Settings, *, mend: bool) -> Iterator[Finding]:
     from zquant_flow.store.database import HEAD
     from zquant_flow.store.health import damage_in, schema_found
 
@@ -89,7 +89,9 @@ def _database(settings: Settings) -> Iterator[Finding]:
             check=check,
             state=State.PROBLEM,
             detail=shown(error.detail),
-            way_out=t("check `database_url`, the file and its rights"),
+            way_out=t(
+                "check `database_url`, the file and its rights; `zquant-flow db restore FILE` brings back a backup"
+            ),
         )
         return
     if found is None:
@@ -101,8 +103,14 @@ def _database(settings: Settings) -> Iterator[Finding]:
         check=t("integrity"),
         state=State.PROBLEM if damage else State.OK,
         detail="; ".join(damage) or "ok",
-        way_out=t("stop the server and bring back a copy, or `sqlite3 FILE .recover`"),
+        way_out=t(
+            "stop the server and bring back a backup: `zquant-flow db restore FILE`; without one, `sqlite3 FILE .recover`"
+        ),
     )
+    if found == HEAD and not damage:
+        from zquant_flow.cli import record_checks
+
+        yield from record_checks.findings(settings, mend=mend)
 
 
 def _schema(check: str, found: str, newest: str) -> Finding:

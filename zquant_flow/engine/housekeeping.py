@@ -18,7 +18,6 @@ from typing import Any
 from zquant_flow.clock import Clock
 from zquant_flow.config import Settings
 from zquant_flow.engine import log_files
-from zquant_flow.engine.keys import KEPT as KEYS_KEPT
 from zquant_flow.engine.service import Engine
 from zquant_flow.store import retention as store
 from zquant_flow.store.database import Database
@@ -28,6 +27,8 @@ log = logging.getLogger(__name__)
 
 DAY = 86_400_000_000
 """Microseconds."""
+AT_LEAST = 30 * DAY
+"""The audit, what the ledger says of skipped instants, and sources are kept so long, however short the limit."""
 FIRST_AFTER, EVERY = 300.0, 3600.0
 """Seconds from the start to the first sweep, and from one to the next."""
 HOLD = 0.004
@@ -115,7 +116,7 @@ class Sweep:
         self._size = FEWEST * 5
         self._touched: set[int] = set()
         self._counted: set[int] = set()
-        """Roots that a dry run has counted: age and number may both claim one."""
+        """What a dry run has counted: age and number may both claim it, and its log."""
 
     def run(self) -> Swept:
         """Sweep; what came of it. One that is stopped has done a part."""
@@ -135,7 +136,7 @@ class Sweep:
         self._sweep_backfills()
         self._sweep_tasks()
         if self._policy.age is not None:
-            before = self._now - self._policy.age
+            before = self._now - max(self._policy.age, AT_LEAST)
             self._sweep_audit(before)
             self._sweep_ledger(before)
             self._sweep_bundles(before)
@@ -164,8 +165,7 @@ class Sweep:
     def _delete(self, doomed: Iterator[Doomed]) -> None:
         while some := list(islice(doomed, self._size)):
             if self._dry_run:
-                self._count([one for one in some if one.root_id not in self._counted])
-                self._counted |= {one.id for one in some if one.id == one.root_id}
+                self._count_only([one for one in some if one.id not in self._counted])
                 self._pause(0.0)
                 continue
             gone, seconds = store.delete_executions(self._database, some)
@@ -177,6 +177,12 @@ class Sweep:
             self._size = round(min(MOST, max(FEWEST, self._size * min(2.0, HOLD / max(seconds, 1e-6)))))
             store.write_back(self._database)
             self._pause(seconds)
+
+    def _count_only(self, doomed: Sequence[Doomed]) -> None:
+        self._count(doomed)
+        self._counted |= {one.id for one in doomed}
+        for one in doomed:
+            self._note_logs(*log_files.attempts_size(self._data_dir, one.id, one.attempts))
 
     def _count(self, gone: Sequence[Doomed]) -> None:
         self.swept.rows += len(gone)
@@ -203,7 +209,7 @@ class Sweep:
                 known = store.of_ids(self._database, first, first + log_files.PER_FOLDER - 1)
                 for file in old:
                     root, active = known.get(file.execution_id, (0, False))
-                    if root not in kept and not active:
+                    if root not in kept and not active and file.execution_id not in self._counted:
                         self._remove(file)
                 self._touched.add(folder)
             self._pause(0.0)
@@ -227,7 +233,7 @@ class Sweep:
     # ── small tables ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _sweep_keys(self) -> None:
-        while found := store.delete_keys(self._database, before=self._now - KEYS_KEPT, limit=LITTLE):
+        while found := store.delete_keys(self._database, before=self._now - store.KEYS_KEPT, limit=LITTLE):
             self.swept.keys += found
             self._pause(HOLD)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from zquant_flow.engine.log_files import PER_FOLDER, folders, logs_in
 from zquant_flow.errors import BadRequest, Unavailable
+from zquant_flow.store.backup import place
 from zquant_flow.wording import say
 
 _NAME = re.compile(r"logs/(\d+)/(\d+)-\d+\.log", re.ASCII)
@@ -33,7 +34,7 @@ def pack(data_dir: Path, target: Path, last_id: int) -> int:
                         count += log.execution_id <= last_id and _add(archive, data_dir, log.path)
             file.flush()
             os.fsync(file.fileno())
-        os.link(building, target)
+        place(building, target)
     except FileExistsError as exc:
         raise BadRequest(say("{file} is there already; choose another name", file=str(target))) from exc
     except OSError as exc:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from zquant_flow.logs import log_path
+from zquant_flow.logs import log_path, size
 
 PER_FOLDER = 1000
 """Executions whose logs share a folder, as `logs.log_path` says."""
@@ -59,22 +59,32 @@ def highest_id(data_dir: Path) -> int:
 
 def remove_attempts(data_dir: Path, execution_id: int, attempts: int) -> tuple[int, int]:
     """Remove the logs of an execution's attempts; how many there were, and their bytes."""
-    count = size = 0
-    for attempt in range(1, attempts + 1):
-        removed = remove(log_path(data_dir, execution_id, attempt))
-        if removed is not None:
-            count, size = count + 1, size + removed
-    return count, size
+    sizes = [remove(log_path(data_dir, execution_id, attempt)) for attempt in range(1, attempts + 1)]
+    found = [bytes_ for bytes_ in sizes if bytes_ is not None]
+    return len(found), sum(found)
+
+
+def attempts_size(data_dir: Path, execution_id: int, attempts: int) -> tuple[int, int]:
+    """How many logs an execution's attempts have left, and their bytes."""
+    sizes = (size(log_path(data_dir, execution_id, attempt)) for attempt in range(1, attempts + 1))
+    found = [bytes_ for bytes_ in sizes if bytes_]
+    return len(found), sum(found)
 
 
 def remove(path: str) -> int | None:
     """Remove a file; its bytes, None where there was none or it could not be."""
     try:
-        size = os.stat(path, follow_symlinks=False).st_size
+        bytes_ = os.stat(path, follow_symlinks=False).st_size
         os.unlink(path)
     except OSError:
         return None
-    return size
+    return bytes_
+
+
+def put_aside(file: LogFile, folder: Path) -> None:
+    """Move a log out of the way of the ids."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    os.replace(file.path, folder / os.path.basename(file.path))
 
 
 def drop_folder(data_dir: Path, folder: int) -> None:

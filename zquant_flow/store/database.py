@@ -48,6 +48,7 @@ class Database:
         """Make or migrate the schema. Raises Unavailable for one that can't be opened, or is newer than this program."""
         file = self.engine.url.database if self.is_sqlite else None
         if file:
+            _refuse_emptied(Path(file))
             Path(file).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             Path(file).touch(mode=0o600)  # SQLite gives its -wal and -shm the same mode
         try:
@@ -110,6 +111,20 @@ def take(connection: Connection, counter: str, count: int) -> int:
     """Reserve `count` numbers of a counter in this transaction; the first of them."""
     last = connection.execute(_TAKE, {"count": count, "name": counter}).scalar_one()
     return int(last) - count + 1
+
+
+def _refuse_emptied(file: Path) -> None:
+    """An empty file beside the logs of executions is a loss, and no beginning. Raises Unavailable."""
+    if not file.is_file() or file.stat().st_size:
+        return
+    if (file.parent / "logs").is_dir() and not file.with_name(f"{file.name}-wal").exists():
+        raise Unavailable(
+            say(
+                "{file} is empty, though logs of executions lie beside it: restore a backup (`zqf db restore`), "
+                "or remove the file to begin anew",
+                file=str(file),
+            )
+        )
 
 
 def _create_engine(url: str) -> Engine:

@@ -25,18 +25,36 @@ _GROW_HOUR = text(
     "ON CONFLICT (hour, status, trigger_type) DO UPDATE "
     "SET count = hour_tallies.count + excluded.count, seconds = hour_tallies.seconds + excluded.seconds"
 )
+_EMPTY_TASK = text("DELETE FROM task_tallies WHERE task_id = :place AND count <= 0")
+_EMPTY_HOUR = text("DELETE FROM hour_tallies WHERE hour = :place AND count <= 0")
 
 
 def grow(connection: Connection, ended: Iterable[dict[str, Any]]) -> None:
     """Add executions that this transaction ends: dicts of `task_id, created_time, status, trigger_type, seconds`."""
+    _add(connection, ended, 1)
+
+
+def shrink(connection: Connection, deleted: Iterable[dict[str, Any]]) -> None:
+    """Take away executions that this transaction deletes: the same dicts. A tally that comes to nothing goes."""
+    deleted = list(deleted)
+    if deleted:
+        _add(connection, deleted, -1)
+        connection.execute(
+            _EMPTY_TASK, [{"place": place} for place in sorted({row["task_id"] for row in deleted})]
+        )
+        hours = sorted({row["created_time"] // HOUR for row in deleted})
+        connection.execute(_EMPTY_HOUR, [{"place": place} for place in hours])
+
+
+def _add(connection: Connection, executions: Iterable[dict[str, Any]], sign: int) -> None:
     by_task: dict[tuple[int, str, str], list[float]] = {}
     by_hour: dict[tuple[int, str, str], list[float]] = {}
-    for row in ended:
+    for row in executions:
         kind = row["status"], row["trigger_type"]
         for tally, place in ((by_task, row["task_id"]), (by_hour, row["created_time"] // HOUR)):
             cell = tally.setdefault((place, *kind), [0, 0.0])
-            cell[0] += 1
-            cell[1] += row["seconds"] or 0.0
+            cell[0] += sign
+            cell[1] += sign * (row["seconds"] or 0.0)
     if by_task:
         connection.execute(_GROW_TASK, _rows(by_task))
         connection.execute(_GROW_HOUR, _rows(by_hour))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, literal, or_, select
+from sqlalchemy import ColumnElement, and_, case, func, literal, or_, select
 
 from zquant_flow.store.database import Database
 from zquant_flow.store.tables import tasks
@@ -25,6 +25,9 @@ ORDER: dict[str, ColumnElement[Any]] = {
 }
 """What a list may be sorted by: an enumeration, so that no text of a client becomes SQL."""
 
+UNSHOWN = 33
+"""So many characters at the end of a hidden task's name only make it unique: `engine.registration.ADHOC` and 32 digits."""
+
 Position = tuple[Any, int]
 """Where a page ended: the value that it is sorted by, and the id of its last task."""
 
@@ -40,7 +43,7 @@ class TaskFilter:
     statuses: tuple[str, ...] = ()
     """Of the latest execution."""
     text: str | None = None
-    """Somewhere in the name or the description, whatever its case."""
+    """Somewhere in the name, as it is shown, or the description, whatever its case."""
     tag: str | None = None
     source: str | None = None
     """A file below the tasks folder, or a folder there and all below it."""
@@ -65,7 +68,7 @@ class TaskFilter:
         if self.text:
             found.append(
                 or_(
-                    tasks.c.name.icontains(self.text, autoescape=True),
+                    _shown_name().icontains(self.text, autoescape=True),
                     tasks.c.description.icontains(self.text, autoescape=True),
                 )
             )
@@ -77,6 +80,12 @@ class TaskFilter:
                 or_(tasks.c.source == self.source, tasks.c.source.startswith(folder, autoescape=True))
             )
         return found
+
+
+def kind_of(order_by: str) -> type:
+    """The Python type of the values that this order sorts by."""
+    kind: type = ORDER[order_by].type.python_type
+    return kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +120,11 @@ def page(
     rows = found[:limit]
     following = (getattr(rows[-1], value.key or "id"), rows[-1].id) if len(found) > limit else None
     return TaskPage(rows, total, following)
+
+
+def _shown_name() -> ColumnElement[str]:
+    name = tasks.c.name
+    return case((tasks.c.adhoc, func.substr(name, 1, func.length(name) - UNSHOWN)), else_=name)
 
 
 def _beyond(value: ColumnElement[Any], after: Position, *, descending: bool) -> ColumnElement[bool]:
