@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -341,6 +342,21 @@ def test_events_go_on_from_where_they_were_left(client: Client) -> None:
 # The server
 
 
+def test_all_tasks_from_the_second_on_are_all_but_the_first(client: Client) -> None:
+    for _ in range(6):
+        make(client)
+    everything = [task.id for task in client.iter_tasks()]
+    assert [task.id for task in client.iter_tasks(skip=1, limit=2)] == everything[1:]
+
+
+def test_all_executions_from_the_second_on_are_all_but_the_first(client: Client) -> None:
+    task_id = make(client)
+    for _ in range(4):
+        client.wait_for_execution(client.trigger_task(task_id).execution_id, timeout=20)
+    everything = [execution.id for execution in client.iter_executions()]
+    assert [execution.id for execution in client.iter_executions(skip=1, limit=2)] == everything[1:]
+
+
 def test_the_server_says_what_it_is_and_has(client: Client, scheduler: Scheduler) -> None:
     from zquant_flow import __version__
 
@@ -476,6 +492,36 @@ def test_a_lost_stream_is_taken_up_where_it_broke() -> None:
     events = answering(answer).stream_events()
     assert [next(events).data["id"] for _ in range(2)] == [1, 3]
     assert asked == [None, "1", "1"]
+
+
+def test_a_wait_ends_at_its_time_also_while_a_proxy_says_503(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = client.get_execution(client.trigger_task(make(client, "sleep 30")).execution_id)
+    now, streams = 1000.0, 0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    clock = SimpleNamespace(sleep=sleep, monotonic=lambda: now)
+    monkeypatch.setattr("zquant_flow.client.streams.time", clock)
+    monkeypatch.setattr("zquant_flow.client.waiting.time", clock)
+
+    def proxy(request: httpx.Request) -> httpx.Response:
+        nonlocal streams
+        if not request.url.path.endswith("/events/stream"):
+            return httpx.Response(200, content=running.model_dump_json())
+        streams += 1
+        if streams == 1:
+            return httpx.Response(200, content=b'event: hello\ndata: {"seq": 1}\n\n')
+        return httpx.Response(503, json={"code": "unavailable", "detail": "later"})
+
+    assert running.id is not None
+    with pytest.raises(TimeoutError):
+        answering(proxy).wait_for_execution(running.id, timeout=2.0)
+    client.terminate_execution(running.id)
+    assert now - 1000.0 == pytest.approx(2.0)
 
 
 def test_a_stream_that_is_refused_is_not_asked_for_again() -> None:

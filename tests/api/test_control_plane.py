@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import anyio.to_thread
 import pytest
 
 from tests.api.conftest import TOKEN, Api, fresh, make, until
@@ -526,3 +528,83 @@ def test_a_log_is_read_whole_in_pieces_or_from_its_end(api: Api) -> None:
     begin = time.perf_counter()
     api("GET", f"{path}?offset={2**63 - 1}", status=200)
     assert time.perf_counter() - begin < 1
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T12:00:00Z", "9999-12-31T23:59:59.999999Z"])
+def test_what_is_ahead_at_the_end_of_time_can_be_asked_for(api: Api, moment: str) -> None:
+    api("GET", "/upcoming", params={"from": moment}, status=200)
+
+
+def test_a_task_that_fires_at_the_end_of_time_is_explained(api: Api) -> None:
+    task = make(api, task_type="common_task", run_at="9998-06-01T00:00:00Z")
+    found = api("GET", f"/tasks/{task['id']}/explain", status=200)
+    assert len(found["next_runs"]) == 1
+
+
+def test_what_is_ahead_of_a_daily_task_at_the_end_of_time_is_shown(api: Api) -> None:
+    make(api, task_type="common_task", cron_expression="0 12 * * *")
+    span = {"from": "9998-06-01T00:00:00Z", "to": "9998-06-03T00:00:00Z", "limit": 10}
+    api("GET", "/upcoming", params=span, status=200)
+
+
+@pytest.mark.parametrize(
+    ("order", "value"),
+    [
+        ("id", "text"),
+        ("id", True),
+        ("enabled", "text"),
+        ("enabled", 5),
+        ("name", 5),
+        ("created_time", "text"),
+    ],
+)
+def test_a_cursor_with_a_value_of_another_kind_is_refused(api: Api, order: str, value: Any) -> None:
+    from zquant_flow.api.paging import cursor
+
+    word = cursor(f"{order} asc", value, 1)
+    answer = api("GET", "/tasks", params={"order_by": order, "cursor": word})
+    assert getattr(answer, "status_code", None) is None, answer.text
+    assert answer.get("code") == "bad_request", answer
+
+
+def test_a_cursor_of_truths_is_no_cursor_of_executions(api: Api) -> None:
+    from zquant_flow.api.paging import cursor
+
+    answer = api("GET", "/executions", params={"cursor": cursor("newest", True, True)})
+    assert answer.get("code") == "bad_request", answer
+
+
+@pytest.mark.parametrize("path", ["/tasks", "/executions"])
+@pytest.mark.parametrize("name", ["q", "tag", "source"])
+def test_a_filter_with_nul_finds_nothing_or_is_refused(api: Api, path: str, name: str) -> None:
+    answer = api("GET", f"{path}?{name}=%00")
+    assert answer.get("code") != "internal_error"
+
+
+def test_health_is_answered_while_many_requests_wait_for_the_tasks_folder(api: Api) -> None:
+    """A file that takes its 30 s to load holds the folder that long; a client that changes tasks then holds all threads."""
+    task = make(api)
+    waiting = [
+        threading.Thread(target=api, args=("PUT", f"/tasks/{task['id']}"), kwargs={"json": {"tags": ["x"]}})
+        for _ in range(45)
+    ]
+    answered = threading.Event()
+
+    def ask() -> None:
+        api.client.get("/healthz")
+        answered.set()
+
+    asks = threading.Thread(target=ask)
+    with api.scheduler.folder.undisturbed():
+        for thread in waiting:
+            thread.start()
+        until(lambda: api.client.portal.call(_threads_left) <= 0)
+        asks.start()
+        in_time = answered.wait(3)
+    for thread in (*waiting, asks):
+        thread.join(30)
+    assert in_time
+
+
+def _threads_left() -> float:
+    return anyio.to_thread.current_default_thread_limiter().available_tokens

@@ -202,6 +202,29 @@ def test_without_a_token_nothing_is_told(address: str) -> None:
     assert httpx.get(f"{address}/events/stream", trust_env=False).status_code == 401
 
 
+@pytest.mark.parametrize("kind", ["events", "log"])
+def test_a_stream_ends_when_its_token_is_revoked(
+    api: Api, address: str, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    for module in ("events", "following"):
+        monkeypatch.setattr(f"zquant_flow.api.{module}.ALIVE", 0.05)
+    monkeypatch.setattr("zquant_flow.api.security.ASK_AGAIN", 0.0)
+    running = api("POST", f"/tasks/{make(api, config={'command': 'sleep 30'})['id']}/trigger")["execution_id"]
+    path = "/events/stream" if kind == "events" else f"/executions/{running}/log/stream"
+    token = api("POST", "/tokens", json={"name": fresh()}, status=201)
+    headers = {"Authorization": f"Bearer {token['token']}"}
+    with (
+        httpx.Client(base_url=address, headers=headers, timeout=20, trust_env=False) as client,
+        client.stream("GET", path) as answer,
+    ):
+        pieces = answer.iter_bytes()
+        assert next(pieces)
+        api("DELETE", f"/tokens/{token['id']}", status=204)
+        for _ in pieces:
+            pass
+    api("POST", f"/executions/{running}/terminate", status=200)
+
+
 def test_wrong_filters_are_refused(client: httpx.Client) -> None:
     for query in ("types=magic", "status=magic", "include=all", "task_id=x"):
         assert client.get(f"/events/stream?{query}").status_code in (400, 422)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.api.conftest import Api, fresh, make, status_of, until
 from zquant_flow.api.shapes import stored
 from zquant_flow.engine.service import Engine
+from zquant_flow.store import queries
 
 
 def test_a_log_offset_out_of_range_is_an_empty_piece_or_a_4xx(api: Api) -> None:
@@ -143,3 +145,67 @@ def test_what_was_stored_in_bad_times_is_readable() -> None:
     deep = "[" * 900 + "]" * 900
     assert str(stored(f'{{"x": {deep}, "y": [1]}}')).count("[") < 60
     assert stored(None) is None
+
+
+def test_a_node_has_no_nodes_of_its_own(api: Api) -> None:
+    nodes = [{"name": "a", "command": "sleep 30"}, {"name": "b", "command": "true"}]
+    task = make(api, task_type="workflow", config={"tasks": nodes})
+    root = api("POST", f"/tasks/{task['id']}/trigger", status=200)["execution_id"]
+    try:
+        shown = api("GET", f"/executions/{root}?include=children", status=200)["children"]
+        node = next(child for child in shown if child["node"] == "a")
+        assert api("GET", f"/executions/{node['id']}?include=children", status=200)["children"] == []
+    finally:
+        api("POST", f"/executions/{root}/terminate")
+
+
+def test_the_nodes_ahead_are_shown_of_a_definition_that_was_run_without_being_registered(api: Api) -> None:
+    flow = {
+        "name": fresh(),
+        "tasks": [
+            {"name": "a", "command": "sleep 30"},
+            {"name": "b", "command": "true", "dependencies": ["a"]},
+        ],
+    }
+    root = api("POST", "/executions", json={"definition": flow}, status=201)["execution_id"]
+    try:
+        shown = api("GET", f"/executions/{root}?include=children", status=200)["children"]
+        assert ("b", "pending", None) in [(node["node"], node["status"], node["id"]) for node in shown]
+    finally:
+        api("POST", f"/executions/{root}/terminate")
+
+
+def test_the_nodes_ahead_are_shown_of_an_execution_whose_task_has_a_newer_version(api: Api) -> None:
+    nodes = [
+        {"name": "a", "command": "sleep 30"},
+        {"name": "b", "command": "true", "dependencies": ["a"]},
+    ]
+    task = make(api, task_type="workflow", config={"tasks": nodes})
+    root = api("POST", f"/tasks/{task['id']}/trigger", status=200)["execution_id"]
+    try:
+        api("PUT", f"/tasks/{task['id']}", json={"config": {"tasks": nodes[:1]}}, status=200)
+        shown = api("GET", f"/executions/{root}?include=children", status=200)["children"]
+        assert ("b", "pending", None) in [(node["node"], node["status"], node["id"]) for node in shown]
+    finally:
+        api("POST", f"/executions/{root}/terminate")
+
+
+def test_the_end_of_a_log_that_can_not_be_read_is_no_fault_of_ours(api: Api) -> None:
+    from zquant_flow import logs
+
+    one = api.ended(api("POST", f"/tasks/{make(api)['id']}/trigger")["execution_id"])
+    path = Path(logs.log_path(api.scheduler.settings.data_dir, one["id"], 1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(api.tasks)
+    assert api("GET", f"/executions/{one['id']}/log?tail=3")["code"] == "unavailable"
+    assert api("GET", f"/executions/{one['id']}/log/stream?tail=3")["code"] == "unavailable"
+
+
+def test_a_text_is_not_found_in_what_makes_the_name_of_a_hidden_task_unique(api: Api) -> None:
+    name = fresh("probe")
+    run = api("POST", "/executions", json={"definition": {"name": name, "command": "true"}}, status=201)
+    task_id = api("GET", f"/executions/{run['execution_id']}")["task_id"]
+    hidden = queries.task_row(api.scheduler.database, task_id)
+    digest = hidden.name.partition("\x1f")[2]
+    for text, total in ((name.upper(), 1), (digest[:6], 0), (digest[-6:], 0), (name[-1] + "\x1f", 0)):
+        assert api("GET", "/executions", params={"q": text}, status=200)["total"] == total, text

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import pytest
 from fastapi.testclient import TestClient
 
 from tests.api.conftest import Api
+from zquant_flow.api import known_tokens
+from zquant_flow.api.known_tokens import KnownTokens, digest_of
+from zquant_flow.store.database import Database
 
 OPEN = {"/healthz", "/readyz"}
 
@@ -71,3 +75,20 @@ def test_a_log_is_plain_text_whatever_it_holds(api: Api) -> None:
 def test_the_description_of_the_api_wants_a_token_too(api: Api) -> None:
     assert api.client.get("/api/v1/scheduler/openapi.json").status_code == 401
     assert api("GET", "/openapi.json", status=200)["openapi"].startswith("3.1")
+
+
+def test_tokens_that_were_read_before_one_was_revoked_are_not_kept(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [SimpleNamespace(digest=digest_of("mine"), name="me", expires_time=None)]
+    known = KnownTokens(api.scheduler.database, "admin", lambda: 0)
+
+    def revoked_meanwhile(database: Database) -> list[SimpleNamespace]:
+        found = list(rows)
+        rows.clear()
+        known.forget()
+        return found
+
+    monkeypatch.setattr(known_tokens, "all_tokens", revoked_meanwhile)
+    assert known.name_of("mine") == "me", "it was asked for before"
+    assert known.name_of("mine") is None

@@ -376,3 +376,10 @@ def test_a_search_is_fast_enough_for_ten_thousand_tasks() -> None:
         for cron in crons:
             next_after(cron, at("2026-06-01") + timedelta(minutes=minute), zone)
     assert time.perf_counter() - start < 0.25  # 250 us each; about 8 us when measured
+
+
+@pytest.mark.parametrize("year", [9996, 9997, 9998, 9999])
+def test_the_next_fire_is_later_or_there_is_none_up_to_the_end_of_time(year: int) -> None:
+    noon = datetime(year, 12, 31, 12, tzinfo=UTC)
+    found = next_after(parse_cron("0 12 * * *"), noon, ZULU)
+    assert found is None or found > noon

@@ -48,7 +48,7 @@ def test_no_operation_answers_without_the_token(world: World, headers: dict[str,
 def test_a_method_that_a_path_does_not_have_is_405_and_says_which_it_has(world: World) -> None:
     for path, methods in world.app.openapi()["paths"].items():
         url = re.sub(r"\{[^}]*\}", "1", path)
-        if path.endswith("/tasks/bulk"):
+        if path.endswith(("/tasks/bulk", "/tasks/prune")):
             continue  # for all other methods `bulk` is an id
         for method in {"get", "post", "put", "delete", "patch", "trace"} - methods.keys():
             answer = world.client.request(method, url, headers=AUTHORIZED)

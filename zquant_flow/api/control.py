@@ -76,8 +76,8 @@ class Control:
         return instant
 
 
-def control_of(request: Request) -> Control:
-    """The control that this application was made with."""
+async def control_of(request: Request) -> Control:
+    """The control that this application was made with. In the event loop: health needs no thread, which may be all taken."""
     control: Control = request.app.state.control
     return control
 

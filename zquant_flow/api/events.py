@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from time import monotonic
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from zquant_flow.api.control import MAX_ID, Ctl
 from zquant_flow.api.feed import FURTHEST, Choice, Feed, frame
 from zquant_flow.api.models import EventKind
-from zquant_flow.api.security import signed_in
+from zquant_flow.api.security import Guard, signed_in
 from zquant_flow.api.validation import meaningless
 from zquant_flow.core.status import Status
 from zquant_flow.wording import joined, say
@@ -43,6 +43,7 @@ LastEventId = Annotated[
 )
 async def stream_events(
     control: Ctl,
+    guard: Guard,
     types: Annotated[str, Query(max_length=100, description="Kinds with commas between; all without.")] = "",
     task_id: Annotated[list[int] | None, Query()] = None,
     root_execution_id: Annotated[int | None, Query(ge=1, le=MAX_ID)] = None,
@@ -62,11 +63,11 @@ async def stream_events(
         statuses=frozenset(status or ()),
         inline=include == "nodes",
     )
-    stream = _frames(control.feed, choice, _number(last_event_id))
+    stream = guard(_frames(control.feed, choice, _number(last_event_id)))
     return StreamingResponse(stream, media_type="text/event-stream", headers=STREAM_HEADERS)
 
 
-async def _frames(feed: Feed, choice: Choice, after: int | None) -> AsyncIterator[bytes]:
+async def _frames(feed: Feed, choice: Choice, after: int | None) -> AsyncGenerator[bytes]:
     now = await feed.listen(choice)
     try:
         number = now if after is None else min(after, now)

@@ -225,20 +225,26 @@ def _params(control: Control, row: Any) -> dict[str, Any]:
 
 
 def _children(control: Control, row: Any, params: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A workflow's nodes: those with rows, and those of the plan that have none yet."""
+    """A workflow's nodes: those with rows, and those of the plan that have none yet.
+
+    An inline node has none: its `task_id` is its workflow's, and so would the plan be.
+    """
     known: set[str | None] = set()
     for child in history.children(control.database, row):
         known.add(child.node)
         shaped = execution_out(child)
         yield shaped if child.params or not child.inline else {**shaped, "params": params}
-    if Status(row.status) in ACTIVE:
+    if Status(row.status) in ACTIVE and not row.inline:
         yield from _planned(control, row, known)
 
 
 def _planned(control: Control, row: Any, known: Collection[str | None]) -> Iterator[dict[str, Any]]:
+    """Of the version that it runs, which need be neither registered nor the newest."""
     entry = control.registry.by_id.get(row.task_id)
-    if entry is None or entry.version != row.version or entry.definition.workflow is None:
-        return
-    for node in entry.definition.workflow.nodes:
+    if entry is not None and entry.version == row.version:
+        workflow = entry.definition.workflow  # as most do: nothing to read and to decode
+    else:
+        workflow = control.engine.resuming.definition(row.task_id, row.version).workflow
+    for node in workflow.nodes if workflow is not None else ():
         if node.name not in known:
             yield planned_out(row, node.name)

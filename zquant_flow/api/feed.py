@@ -26,6 +26,8 @@ KEPT = 20_000
 """Events that are kept for listeners who come back."""
 PACE = 0.05
 """Seconds between two reads: what happens meanwhile is read together."""
+LONGEST_PAUSE = 5.0
+"""Seconds between two reads that fail: each pause is twice the last, up to this."""
 FURTHEST = 50_000
 """Changes that are told to who comes back late; after more it must look for itself."""
 
@@ -95,6 +97,10 @@ class Feed:
         self._last = 0
         self._listeners = 0
         self._inline_listeners = 0
+        self._begun = False
+        """Whether somebody listens and has been let in: only then do numbers and events hold."""
+        self._era = 0
+        """Counts the times that the last listener has left: what was read for those before is nothing for those after."""
         self._woken = threading.Event()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
@@ -142,9 +148,13 @@ class Feed:
         with self._lock:
             self._listeners += 1
             self._inline_listeners += choice.inline
-            fresh = self._listeners == 1
-        if fresh:
-            await asyncio.to_thread(self._begin)
+            begun = self._begun
+        try:
+            if not begun:
+                await asyncio.to_thread(self._begin)
+        except BaseException:  # the database is away, or the client has gone: whoever is not let in has left
+            self.leave(choice)
+            raise
         with self._lock:
             if choice.inline and self._inline_first is None:
                 self._inline_first = self._last
@@ -157,6 +167,9 @@ class Feed:
             self._inline_listeners -= choice.inline
             if not self._inline_listeners:
                 self._inline_first = None
+            if not self._listeners:
+                self._begun = False
+                self._era += 1
 
     def place(self, number: int, choice: Choice) -> int | None:
         """Where the events after that number begin; None if they are not kept, and the database has to say."""
@@ -193,9 +206,14 @@ class Feed:
     # ── the thread ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _begin(self) -> None:
-        """The first listener after a while: what was kept is old, begin from now."""
+        """The first listener after a while: what was kept is old, begin from now. Once for those who come together."""
+        with self._lock:
+            era = self._era
         last = last_change(self._database)
         with self._lock:
+            if self._begun or era != self._era:
+                return
+            self._begun = True
             self._first = self._last = last
             self._inline_first = None
             self._dropped += len(self._events)
@@ -206,7 +224,7 @@ class Feed:
                 self._thread.start()
 
     def _run(self) -> None:
-        errors = self._load_errors()
+        errors, pause = self._load_errors(), PACE
         while not self._over.is_set():
             self._woken.wait()
             self._woken.clear()
@@ -214,26 +232,41 @@ class Feed:
                 continue
             try:
                 self._read()
+                pause = PACE
             except Exception:
                 log.exception("changes could not be read; trying again", extra={"action": "feed_failed"})
                 self._woken.set()
+                pause = min(2 * pause, LONGEST_PAUSE)
             if (now := self._load_errors()) != errors:
                 errors = now
-                self._keep([_load_errors_event(self._last, len(now))], self._last)
-            self._over.wait(PACE)
+                self._tell_load_errors(len(now))
+            self._over.wait(pause)
 
     def _read(self) -> None:
-        with self._lock:
-            inline, number = self._inline_listeners > 0, self._last
+        """Read up to now. What does not fit those who listen by then is read once more, as they want it."""
         while True:
+            with self._lock:
+                era, number, inline = self._era, self._last, self._inline_listeners > 0
+                if not self._begun:
+                    self._woken.set()  # somebody is just being let in, and must not miss what has woken us
+                    return
             changes = changes_since(self._database, number, inline=inline)
             if changes.until == number:
                 return
-            self._keep(list(_events(changes)), changes.until)
-            number = changes.until
+            self._keep(list(_events(changes)), changes.until, era=era, inline=inline)
 
-    def _keep(self, events: list[Event], until: int) -> None:
+    def _tell_load_errors(self, total: int) -> None:
         with self._lock:
+            era, number = self._era, self._last
+            if not self._begun:
+                return  # whoever is let in is told with `hello`
+        self._keep([_load_errors_event(number, total)], number, era=era, inline=True)
+
+    def _keep(self, events: list[Event], until: int, *, era: int, inline: bool) -> None:
+        """Add what was read in that era, with or without inline nodes; not if others listen now, who would miss some."""
+        with self._lock:
+            if era != self._era or (self._inline_listeners and not inline):
+                return
             self._events += events
             self._numbers += (event.number for event in events)
             self._last = until

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +38,20 @@ class Follower:
         self._choice = Choice(kinds=frozenset({"execution"}), execution_id=execution_id, inline=True)
         self._place: int | None = None
 
-    async def frames(self, attempt: int, offset: int) -> AsyncIterator[bytes]:
+    async def frames(self, attempt: int, offset: int) -> AsyncGenerator[bytes]:
         """Events from that place on: `log` pieces, `attempt` when a next one begins, `end` with the final status."""
         await self._feed.listen(self._choice)
         try:
             while not self._feed.closed:
                 path = logs.log_path(self._data_dir, self._id, attempt)
-                growth = await asyncio.to_thread(self._watch.follow, path, asyncio.get_running_loop())
+                growth = Growth(asyncio.get_running_loop())
                 try:
+                    await asyncio.to_thread(self._watch.follow, path, growth)
                     async for piece in self._of_attempt(path, attempt, offset, growth):
                         yield piece
                 finally:
-                    await asyncio.to_thread(self._watch.leave, path, growth)
+                    # Shielded: a client that goes cancels this wait too, and the watch would stay for ever.
+                    await asyncio.shield(asyncio.to_thread(self._watch.leave, path, growth))
                 row = await self._row()
                 if row is None or attempt > row.retry_count:
                     yield frame("end", {"status": row.status if row is not None else None})
@@ -59,7 +61,9 @@ class Follower:
         finally:
             self._feed.leave(self._choice)
 
-    async def _of_attempt(self, path: str, attempt: int, offset: int, growth: Growth) -> AsyncIterator[bytes]:
+    async def _of_attempt(
+        self, path: str, attempt: int, offset: int, growth: Growth
+    ) -> AsyncGenerator[bytes]:
         """What an attempt writes, until it is over and all has been read."""
         over, silent, self._place = False, 0.0, None
         while not self._feed.closed:

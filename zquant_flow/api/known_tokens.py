@@ -30,6 +30,8 @@ class KnownTokens:
         self._now = now
         self._lock = threading.Lock()
         self._read_at = -FRESH_SECONDS
+        self._forgotten = 0
+        """How often the tokens have changed: what was read before the last time is not kept."""
         self._by_digest: dict[str, tuple[str, int | None]] = {}
 
     def name_of(self, token: str) -> str | None:
@@ -45,12 +47,16 @@ class KnownTokens:
         """The tokens have changed."""
         with self._lock:
             self._read_at = -FRESH_SECONDS
+            self._forgotten += 1
 
     def _current(self) -> dict[str, tuple[str, int | None]]:
+        """The tokens, read outside of the lock: where the database is slow, nobody else waits for this one."""
         with self._lock:
-            if time.monotonic() - self._read_at >= FRESH_SECONDS:
-                self._by_digest = {
-                    row.digest: (row.name, row.expires_time) for row in all_tokens(self._database)
-                }
-                self._read_at = time.monotonic()
-            return self._by_digest
+            now, forgotten = time.monotonic(), self._forgotten
+            if now - self._read_at < FRESH_SECONDS:
+                return self._by_digest
+        found = {row.digest: (row.name, row.expires_time) for row in all_tokens(self._database)}
+        with self._lock:
+            if forgotten == self._forgotten:
+                self._by_digest, self._read_at = found, now
+        return found

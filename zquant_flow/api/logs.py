@@ -14,7 +14,7 @@ from zquant_flow.api.control import MAX_ID, Ctl, ExecutionId
 from zquant_flow.api.events import EVENT_STREAM, STREAM_HEADERS, LastEventId
 from zquant_flow.api.executions import execution_row
 from zquant_flow.api.following import Follower
-from zquant_flow.api.security import signed_in
+from zquant_flow.api.security import Guard, signed_in
 from zquant_flow.errors import Unavailable
 from zquant_flow.wording import say
 
@@ -42,11 +42,9 @@ def get_log(
     """The log of an attempt (the latest if none is named) from a byte offset; `X-Next-Offset` says where to go on."""
     row = execution_row(control, execution_id)
     path = logs.log_path(control.data_dir, execution_id, attempt or row.retry_count + 1)
-    try:
-        end = logs.size(path)
-        start = logs.start_of_tail(path, end, tail) if tail is not None else min(offset, _LONGEST)
-    except OSError as exc:
-        raise Unavailable(say("the log can't be read: {error}", error=exc.strerror)) from exc
+    start, end = _extent(path, tail)
+    if tail is None:
+        start = min(offset, _LONGEST)
     if limit is not None:
         end = min(end, start + limit)
     headers = {"X-Next-Offset": str(max(start, end)), "X-Content-Type-Options": "nosniff"}
@@ -63,6 +61,7 @@ def get_log(
 )
 async def stream_log(
     control: Ctl,
+    guard: Guard,
     execution_id: ExecutionId,
     attempt: Annotated[int | None, Query(ge=1, le=MAX_ID)] = None,
     tail: Annotated[int | None, Query(ge=1, le=100_000, description="Begin with so many last lines.")] = None,
@@ -79,10 +78,21 @@ async def stream_log(
         number, offset = attempt or row.retry_count + 1, 0
         if tail is not None:
             path = logs.log_path(control.data_dir, execution_id, number)
-            offset = await asyncio.to_thread(lambda: logs.start_of_tail(path, logs.size(path), tail))
+            offset, _ = await asyncio.to_thread(_extent, path, tail)
         place = number, offset
     follower = Follower(control.database, control.data_dir, control.feed, control.log_watch, execution_id)
-    return StreamingResponse(follower.frames(*place), media_type="text/event-stream", headers=STREAM_HEADERS)
+    return StreamingResponse(
+        guard(follower.frames(*place)), media_type="text/event-stream", headers=STREAM_HEADERS
+    )
+
+
+def _extent(path: str, tail: int | None) -> tuple[int, int]:
+    """Where the last `tail` lines of a log begin, all of them without, and where it ends. Raises Unavailable."""
+    try:
+        end = logs.size(path)
+        return (0 if tail is None else logs.start_of_tail(path, end, tail)), end
+    except OSError as exc:
+        raise Unavailable(say("the log can't be read: {error}", error=exc.strerror)) from exc
 
 
 def _place(last_event_id: str | None) -> tuple[int, int] | None:

@@ -22,29 +22,38 @@ class LogWatch:
         self._trees: dict[str, _Folder] = {}
         self._lock = threading.Lock()
 
-    def follow(self, path: str, loop: asyncio.AbstractEventLoop) -> Growth:
-        """Follow the log of that path, which need not be there yet. Pair it with `leave`. May block for a moment."""
+    def follow(self, path: str, growth: Growth) -> None:
+        """Follow the log of that path, which need not be there yet. Pair it with `leave`. May block for a moment.
+
+        Who has left already, because its client went meanwhile, is not let in.
+        """
         folder, name = os.path.split(path)
         with self._lock:
+            if growth.over:
+                return
             watched = self._trees.get(folder)
             if watched is None:
                 watched = self._trees[folder] = _Folder(folder)
-            return watched.add(name, Growth(loop))
+            watched.add(name, growth)
 
     def leave(self, path: str, growth: Growth) -> None:
-        """One follower less."""
+        """One follower less; it may come before its `follow` has begun."""
         folder, name = os.path.split(path)
         with self._lock:
-            if self._trees[folder].remove(name, growth):
+            growth.over = True
+            watched = self._trees.get(folder)
+            if watched is not None and watched.remove(name, growth):
                 del self._trees[folder]
 
 
 class Growth:
-    """Tells that a log has grown."""
+    """Tells one follower that its log has grown."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.news = asyncio.Event()
+        self.over = False
+        """Whether its follower has left."""
 
     def tell(self) -> None:
         """From any thread."""
@@ -64,15 +73,16 @@ class _Folder:
         except OSError:
             self._tree = None  # no watch left: followers look by themselves
 
-    def add(self, name: str, growth: Growth) -> Growth:
+    def add(self, name: str, growth: Growth) -> None:
         self._growing.setdefault(name, []).append(growth)
-        return growth
 
     def remove(self, name: str, growth: Growth) -> bool:
         """Whether nobody is left."""
-        self._growing[name].remove(growth)
-        if not self._growing[name]:
-            del self._growing[name]
+        followers = self._growing.get(name, [])
+        if growth in followers:
+            followers.remove(growth)
+            if not followers:
+                del self._growing[name]
         if not self._growing and self._tree is not None:
             self._tree.stop()
         return not self._growing

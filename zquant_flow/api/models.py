@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel
 
+from zquant_flow.api.validation import Storable
 from zquant_flow.core.status import Status
 
 MAX_ID = 2**63 - 1
@@ -446,9 +447,9 @@ class ExecutionQuery(BaseModel):
     trigger_type: list[str] = Field(default_factory=list)
     since: datetime | None = None
     until: datetime | None = None
-    q: Annotated[str | None, Field(max_length=200)] = None
-    tag: Annotated[str | None, Field(max_length=200)] = None
-    source: Annotated[str | None, Field(max_length=1000)] = None
+    q: Annotated[Storable | None, Field(max_length=200)] = None
+    tag: Annotated[Storable | None, Field(max_length=200)] = None
+    source: Annotated[Storable | None, Field(max_length=1000)] = None
     include: Literal["nodes"] | None = None
 
 

@@ -18,22 +18,30 @@ def cursor(order: str, *position: Any) -> str:
 
 
 def position(word: str | None, order: str, *kinds: type | tuple[type, ...]) -> list[Any] | None:
-    """The position that a cursor says, values of these kinds. Raises BadRequest for a word that no list has given."""
+    """The position that a cursor says, values of exactly these kinds (`true` is no 1: PostgreSQL does not compare them).
+
+    Raises BadRequest for a word that no list has given.
+    """
     if not word:
         return None
     try:
         found = json.loads(base64.urlsafe_b64decode(word + "=" * (-len(word) % 4)))
     except (ValueError, binascii.Error, RecursionError):
         found = None
-    if not isinstance(found, list) or len(found) != len(kinds) + 1 or not _fit(found[1:], kinds):
-        raise meaningless(say("cursor: take `next_cursor` of the page before as it is"), "cursor")
-    if found[0] != order:
+    is_ours = isinstance(found, list) and len(found) == len(kinds) + 1
+    if is_ours and isinstance(found[0], str) and found[0] != order:  # whose values may be of other kinds
         raise meaningless(say("cursor: it belongs to a list in another order"), "cursor")
-    return found[1:]
+    if not is_ours or found[0] != order or not _fit(found[1:], kinds):
+        raise meaningless(say("cursor: take `next_cursor` of the page before as it is"), "cursor")
+    values: list[Any] = found[1:]
+    return values
 
 
 def _fit(values: list[Any], kinds: tuple[type | tuple[type, ...], ...]) -> bool:
-    return all(isinstance(value, kind) and _kept(value) for value, kind in zip(values, kinds, strict=True))
+    return all(
+        type(value) in (kind if isinstance(kind, tuple) else (kind,)) and _kept(value)
+        for value, kind in zip(values, kinds, strict=True)
+    )
 
 
 def _kept(value: Any) -> bool:

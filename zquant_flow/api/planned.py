@@ -16,7 +16,7 @@ from zquant_flow.api.models import ExplainOut, FirePage, UpcomingPage
 from zquant_flow.api.security import signed_in
 from zquant_flow.api.tasks import definition_of, task_row
 from zquant_flow.api.validation import meaningless
-from zquant_flow.core.instants import from_micros, to_micros
+from zquant_flow.core.instants import from_micros, later, to_micros
 from zquant_flow.core.schedule import fires_between, zone_of
 from zquant_flow.core.words import describe
 from zquant_flow.engine.explain import explain
@@ -70,7 +70,7 @@ def explain_task(request: Request, control: Ctl, task_id: TaskId) -> Response:
             start,
             *islice(
                 fires_between(
-                    schedule, start, start + _AHEAD, anchor=from_micros(row.anchor), zone=control.zone
+                    schedule, start, later(start, _AHEAD), anchor=from_micros(row.anchor), zone=control.zone
                 ),
                 NEXT - 1,
             ),
@@ -109,7 +109,7 @@ def list_upcoming(
     """The fires that are ahead, of all tasks, by time; of the next 24 hours unless a span is named."""
     now = from_micros(control.engine.now())
     start = control.instant(since, "from") or now
-    end = control.instant(until, "to") or start + timedelta(days=1)
+    end = control.instant(until, "to") or later(start, timedelta(days=1))
     if start > end:
         raise meaningless(say("`from` is later than `to`"), "from", "to")
     found = list(

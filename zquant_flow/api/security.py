@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from time import monotonic
 from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from zquant_flow.api.control import Ctl
+from zquant_flow.api.known_tokens import KnownTokens
 from zquant_flow.errors import ZquantFlowError
 from zquant_flow.wording import say
+
+ASK_AGAIN = 60.0
+"""Seconds after which a stream asks whether the token that opened it still opens anything."""
 
 _bearer = HTTPBearer(
     auto_error=False, description="The token in `<data>/admin.token`, or one made by `/tokens`."
@@ -24,9 +32,10 @@ class Unauthorized(ZquantFlowError):
     status = 401
 
 
-def signed_in(
-    control: Ctl, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> str:
+_Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
+def signed_in(control: Ctl, credentials: _Credentials) -> str:
     """The name of the caller. Raises Unauthorized."""
     name = control.tokens.name_of(credentials.credentials) if credentials else None
     if name is None:
@@ -37,6 +46,29 @@ def signed_in(
 
 
 Actor = Annotated[str, Depends(signed_in)]
+
+Frames = AsyncGenerator[bytes]
+
+
+async def guard(control: Ctl, credentials: _Credentials) -> Callable[[Frames], AsyncIterator[bytes]]:
+    """Ends a stream whose token is revoked or over meanwhile: it outlives the request that was let in."""
+    token = credentials.credentials if credentials else ""
+    return lambda frames: _while_known(frames, control.tokens, token)
+
+
+Guard = Annotated[Callable[[Frames], AsyncIterator[bytes]], Depends(guard)]
+
+
+async def _while_known(frames: Frames, tokens: KnownTokens, token: str) -> AsyncIterator[bytes]:
+    """The frames, which come at least every few seconds, as long as the token opens."""
+    asked = monotonic()
+    async with aclosing(frames):
+        async for frame in frames:
+            if monotonic() - asked >= ASK_AGAIN:
+                if await asyncio.to_thread(tokens.name_of, token) is None:
+                    return
+                asked = monotonic()
+            yield frame
 
 
 def from_here(request: Request) -> bool:

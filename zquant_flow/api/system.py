@@ -92,15 +92,15 @@ def get_executor_schema(name: Annotated[str, Path(description="The name of an ex
 
 
 @open_router.get("/healthz", operation_id="healthz", response_model=HealthOut)
-def healthz(request: Request) -> Response:
-    """Alive."""
+async def healthz(request: Request) -> Response:
+    """Alive. In the event loop, like `readyz`: answered also while all threads are taken."""
     if not from_here(request):
         return _elsewhere(request)
     return JSONResponse({"status": "ok"})
 
 
 @open_router.get("/readyz", operation_id="readyz", response_model=HealthOut)
-def readyz(request: Request, control: Ctl) -> Response:
+async def readyz(request: Request, control: Ctl) -> Response:
     """Ready: the engine decides, and the tasks folder is as it should be."""
     if not from_here(request):
         return _elsewhere(request)

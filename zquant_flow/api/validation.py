@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 from zquant_flow.complaints import complaint
 from zquant_flow.errors import BadRequest
@@ -11,6 +13,16 @@ from zquant_flow.wording import say
 
 MAX_FAULTS = 100
 _PLACES = ("body", "query", "path", "header")
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError(say("text can't hold the character NUL"))
+    return text
+
+
+Storable = Annotated[str, AfterValidator(_without_nul)]
+"""Text that a database can be asked for: PostgreSQL refuses the character NUL."""
 
 
 def faults(errors: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:

@@ -71,13 +71,13 @@ class TaskCalls(Waiting):
 
     def iter_tasks(self, **filters: Any) -> Iterator[TaskOut]:
         """All tasks that match, page by page."""
-        cursor: str | None = None
+        filters = {"limit": 1000, **filters}
         while True:
-            page = self.list_tasks(**{"limit": 1000, **filters, "cursor": cursor})
+            page = self.list_tasks(**filters)
             yield from page.tasks
-            cursor = page.next_cursor
-            if cursor is None:
+            if page.next_cursor is None:
                 return
+            filters = _of_next_page(filters, page.next_cursor)
 
     def create_task(
         self, definition: Mapping[str, Any], *, idempotency_key: str | None = None, new_id: bool = False
@@ -242,13 +242,13 @@ class ExecutionCalls(Waiting):
 
     def iter_executions(self, **filters: Any) -> Iterator[ExecutionOut]:
         """All executions that match, newest first, page by page."""
-        cursor: str | None = None
+        filters = {"limit": 1000, **filters}
         while True:
-            page = self.list_executions(**{"limit": 1000, **filters, "cursor": cursor})
+            page = self.list_executions(**filters)
             yield from page.executions
-            cursor = page.next_cursor
-            if cursor is None:
+            if page.next_cursor is None:
                 return
+            filters = _of_next_page(filters, page.next_cursor)
 
     def run_definition(
         self,
@@ -404,6 +404,11 @@ class Client(TaskCalls, ExecutionCalls, SystemCalls):
                 )
             )
         return cls(url, token, timeout=timeout, language=language)
+
+
+def _of_next_page(filters: Mapping[str, Any], cursor: str) -> dict[str, Any]:
+    """The cursor stands behind what was skipped: skipping once more would lose rows of every page."""
+    return {**{name: value for name, value in filters.items() if name != "skip"}, "cursor": cursor}
 
 
 def _address(folder: Path, *, timeout: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -158,18 +159,20 @@ class Streams(Connection):
                 problem: Exception | None = None
             except httpx.TransportError as exc:
                 problem = self._unreachable(exc)
-                if deadline is not None and time.monotonic() >= deadline:
-                    yield None
             except ApiError as exc:
                 if exc.status not in (502, 503, 504):
                     raise
                 problem = exc
+            if _left(deadline) <= 0:
+                yield None
             if failures == 0:
                 lost = time.monotonic()
             if problem is not None and (not been_there or time.monotonic() - lost > PATIENCE):
                 raise problem
-            time.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
+            time.sleep(max(0.0, min(_PAUSES[min(failures, len(_PAUSES) - 1)], _left(deadline))))
             failures += 1
+            if _left(deadline) <= 0:
+                yield None
 
     def _once(
         self, path: str, query: Mapping[str, Any], last: str | None, silence: float
@@ -186,4 +189,9 @@ class Streams(Connection):
 
 
 def _silence(deadline: float | None) -> float:
-    return SILENCE if deadline is None else max(0.05, min(SILENCE, deadline - time.monotonic()))
+    return max(0.05, min(SILENCE, _left(deadline)))
+
+
+def _left(deadline: float | None) -> float:
+    """Seconds until then."""
+    return math.inf if deadline is None else deadline - time.monotonic()

@@ -73,7 +73,7 @@ class Waiting(Streams):
             yield from self._over(left)
             if left:
                 _refuse_late(left, deadline)
-                time.sleep(pause)
+                time.sleep(pause if deadline is None else min(pause, max(0.0, deadline - time.monotonic())))
                 pause = min(_SLOWEST, pause * 1.5)
 
 

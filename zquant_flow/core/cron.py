@@ -103,7 +103,9 @@ def parse_cron(text: str) -> Cron:
 
 
 def next_after(cron: Cron, instant: datetime, zone: ZoneInfo) -> datetime | None:
-    """The first fire strictly later than `instant`, in UTC; None if there is none."""
+    """The first fire strictly later than `instant`, in UTC; None if there is none, as from the year 9997 on."""
+    if instant >= _LATEST:
+        return None
     wall, shift, second_pass = _wall(instant, zone)
     begin = wall + _SECOND
     if shift is not None and cron.wildcard:

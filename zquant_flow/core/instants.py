@@ -11,6 +11,7 @@ from typing import overload
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_END = datetime.max.replace(tzinfo=UTC)
 
 
 @overload
@@ -29,3 +30,8 @@ def from_micros(micros: None) -> None: ...
 def from_micros(micros: int | None) -> datetime | None:
     """The aware UTC datetime of that many microseconds since 1970."""
     return None if micros is None else _EPOCH + micros * _MICROSECOND
+
+
+def later(instant: datetime, span: timedelta) -> datetime:
+    """The UTC datetime that much later, or the last one there is: the calendar of Python ends with the year 9999."""
+    return instant + min(span, _END - instant)

@@ -30,6 +30,9 @@ BATCH = 16
 
 MAX_THREADS = 1000
 
+MOST_WISHES = 10_000
+"""Wishes that are kept for attempts that have not begun; older ones came too late, when theirs had ended already."""
+
 
 class Crowd:
     """Many attempts at a time. The main thread owns the queue's filling, the pool's threads its emptying."""
@@ -52,6 +55,7 @@ class Crowd:
         self._fault: Frame | None = None
         self._doomed: set[Key] = set()
         self._stilled: set[Key] = set()
+        self._wishes: deque[Key] = deque()
         self._resumed = threading.Condition()
 
     def serve(self) -> None:
@@ -124,7 +128,7 @@ class Crowd:
         """
         key = (frame["id"], frame["attempt"])
         if frame["op"] == "pause":
-            self._stilled.add(key)
+            self._note(self._stilled, key)
         elif frame["op"] == "resume":
             self._stilled.discard(key)
         else:
@@ -140,8 +144,17 @@ class Crowd:
                     break
                 self._outbox.append({"id": key[0], "attempt": key[1], "kind": "terminated"})
                 return True
-        self._doomed.add(key)  # a thread has just taken it, or it has just ended
+        self._note(self._doomed, key)  # a thread has just taken it, or it has just ended
         return False
+
+    def _note(self, wished: set[Key], key: Key) -> None:
+        """Keep a wish for the beginning of its attempt. Which has ended is not known here, so that the oldest ones go."""
+        wished.add(key)
+        self._wishes.append(key)
+        if len(self._wishes) > MOST_WISHES:
+            oldest = self._wishes.popleft()
+            self._doomed.discard(oldest)
+            self._stilled.discard(oldest)
 
     def _call_in(self, number: int) -> None:
         for _ in range(number):
