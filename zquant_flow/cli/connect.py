@@ -8,12 +8,10 @@ from pathlib import Path
 
 from zquant_flow.cli.language import language
 from zquant_flow.client import Client, NoServer
+from zquant_flow.client.connection import RESTING
 from zquant_flow.config import Settings, settings_around
 from zquant_flow.errors import BadRequest, DataFolderInUse
 from zquant_flow.wording import say
-
-RESTING = "http://resting.localhost"
-"""The address of a scheduler that rests: nothing begins there, and nothing ends."""
 
 
 @contextmanager

@@ -6,30 +6,12 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from pathlib import Path
 
+from zquant_flow.cli.findings import Finding, State
 from zquant_flow.cli.language import t
 from zquant_flow.cli.tables import print_table, status
-
-
-class State(StrEnum):
-    """How a check ended; only a `problem` makes the exit code 1."""
-
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What a check found, and what to do about it."""
-
-    check: str
-    state: State = State.OK
-    detail: str
-    way_out: str = ""
 
 
 def doctor(*, data: Path | None, as_json: bool, repair: bool = False) -> int:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import httpx
 
-from zquant_flow.cli.connect import RESTING
 from zquant_flow.cli.http import http_server
 from zquant_flow.cli.language import language
 from zquant_flow.client import Client
+from zquant_flow.client.connection import RESTING
 from zquant_flow.config import Settings
 from zquant_flow.engine.assembly import Scheduler, assemble
 

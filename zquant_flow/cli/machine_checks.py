@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from zoneinfo import TZPATH, ZoneInfo, available_timezones
 
-from zquant_flow.cli.doctor import Finding, State
+from zquant_flow.cli.findings import Finding, State
 from zquant_flow.cli.language import t
 from zquant_flow.config import Settings, machine_zone_name
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from zquant_flow.cli.doctor import Finding, State
+from zquant_flow.cli.findings import Finding, State
 from zquant_flow.cli.language import shown, t
 from zquant_flow.client import Client, NoServer
 from zquant_flow.config import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
-from zquant_flow.cli.doctor import Finding, State
+from zquant_flow.cli.findings import Finding, State
 from zquant_flow.cli.language import shown, t
 from zquant_flow.config import Settings
 from zquant_flow.engine import log_files

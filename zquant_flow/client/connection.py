@@ -20,6 +20,10 @@ PREFIX = "/api/v1/scheduler"
 M = TypeVar("M", bound=BaseModel)
 
 
+RESTING = "http://resting.localhost"
+"""The address of a scheduler that rests: nothing begins there, and nothing ends."""
+
+
 class ApiError(ZquantFlowError):
     """The server answered with an error: `status` of HTTP, `code` and `detail` as docs/errors.md has them.
 
