@@ -110,6 +110,24 @@ def test_one_that_stands_by_stops_at_once_and_leaves_nothing(pair: tuple[World, 
     assert first.stop() == 0
 
 
+def test_one_that_stalls_inside_a_transaction_does_not_hold_the_next_up(tmp_path: Path, h: Harness) -> None:
+    """It holds the lock of its own row; the database ends its connection, and the row can be taken."""
+    if h.database.is_sqlite:
+        pytest.skip("one process at a time has an SQLite file")
+    from sqlalchemy import text
+
+    from zquant_flow.store.database import IDLE_SECONDS, Database
+
+    stalled = Database(h.database.url)
+    with stalled.engine.connect() as connection:
+        connection.execute(text("UPDATE engines SET heartbeat = heartbeat"))
+        begin = time.monotonic()
+        assert isinstance(begin_term(h.database, now=h.clock.micros(), owner="other"), Term)
+        assert time.monotonic() - begin < IDLE_SECONDS + 3
+        connection.invalidate()
+    stalled.close()
+
+
 def test_the_same_data_folder_needs_not_wait_for_its_own_lease(pair: tuple[World, World]) -> None:
     first, _ = pair
     first.start(ZQUANT_FLOW_LEASE_SECONDS="60")

@@ -60,7 +60,7 @@ def _serve_http(settings: Settings, scheduler: Any, listener: socket.socket) -> 
     _write_address(settings.data_dir / "server.json", url)
     _greet(settings, scheduler, url)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    _stop_by_signal(scheduler)
+    _stop_by_signal(scheduler, server)
     asked_to_leave = False
 
     def leave(number: int, frame: Any) -> None:
@@ -74,13 +74,17 @@ def _serve_http(settings: Settings, scheduler: Any, listener: socket.socket) -> 
     return asked_to_leave
 
 
-def _stop_by_signal(scheduler: Any) -> None:
-    """uvicorn sends itself the signal that ended it once more, which is not yet impatience; the next one is."""
+def _stop_by_signal(scheduler: Any, server: Any) -> None:
+    """One signal stops, also one that comes before uvicorn listens to them; another one hurries.
+
+    uvicorn sends itself the signal that ended it once more, which is not yet impatience.
+    """
     seen = 0
 
     def asked(number: int, frame: Any) -> None:
         nonlocal seen
         seen += 1
+        server.handle_exit(signal.SIGTERM, None)
         if seen > 1:
             scheduler.engine.hurry()
 

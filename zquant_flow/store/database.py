@@ -21,6 +21,9 @@ from zquant_flow.wording import say
 HEAD = "0002"
 """The newest migration."""
 
+IDLE_SECONDS = 4
+"""How long PostgreSQL lets a transaction stand still before it ends the connection; ours take milliseconds."""
+
 BUSY_SECONDS = 5
 """How long a statement waits for another process's lock on an SQLite file before it says so."""
 
@@ -134,7 +137,9 @@ def _create_engine(url: str) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(parsed, pool_pre_ping=True)
+    engine = create_engine(parsed, pool_pre_ping=True)
+    event.listen(engine, "connect", _prepare_postgresql)
+    return engine
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -142,6 +147,13 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA temp_store=MEMORY")
+
+
+def _prepare_postgresql(connection: Any, _record: Any) -> None:
+    """One that stalls inside a transaction must not hold its locks against whoever takes over."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET idle_in_transaction_session_timeout = {IDLE_SECONDS * 1000}")
+    connection.commit()
 
 
 def _begin_sqlite(connection: Connection) -> None:
