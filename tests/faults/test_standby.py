@@ -168,6 +168,9 @@ def test_a_fenced_engine_writes_nothing_more_and_says_so(tmp_path: Path, url: st
         h.clock.advance(60)
         h.engine.ring()
         assert fenced.wait(10)
+        begin = time.monotonic()
+        h.engine.stop()
+        assert time.monotonic() - begin < 5, "it waits for no attempt: they are not its own any more"
         assert (running, "terminated") in h.backend.terminated
         with h.database.read() as connection:
             from sqlalchemy import text

@@ -207,7 +207,7 @@ class Engine:
         if self._bell is not None:
             self._bell.stop()
         self._post(self._close_dispatcher)
-        if not keep_attempts:
+        if not keep_attempts and not self._stopping.is_set():  # one that was fenced decides nothing any more
             self._let_attempts_end()
         self._stopping.set()
         self._post(lambda: None)
