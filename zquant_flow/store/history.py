@@ -15,12 +15,15 @@ from sqlalchemy import ColumnElement, Connection, Select, func, literal, select,
 from zquant_flow.core.status import ACTIVE, FINAL
 from zquant_flow.store.database import Database
 from zquant_flow.store.tables import LISTED, executions, hour_tallies, task_tallies, tasks
-from zquant_flow.store.tallies import HOUR
+from zquant_flow.store.tallies import whole_hours
 from zquant_flow.store.tasklist import TaskFilter
 
 _ACTIVE = frozenset(status.value for status in ACTIVE)
 _FINAL = frozenset(status.value for status in FINAL)
 _EVER = -(2**62), 2**62
+_NAMED = select(executions, tasks.c.name.label("task_name")).join_from(
+    executions, tasks, tasks.c.id == executions.c.task_id
+)
 
 PIECE = 1000
 """Rows of a long list that are read at once."""
@@ -100,9 +103,7 @@ def children(database: Database, row: Any) -> Iterator[Any]:
     last = 0
     while True:
         query = (
-            select(executions, tasks.c.name.label("task_name"))
-            .join_from(executions, tasks, tasks.c.id == executions.c.task_id)
-            .where(
+            _NAMED.where(
                 executions.c.root_id == row.root_id,
                 executions.c.parent_execution_id == row.id,
                 executions.c.id > last,
@@ -120,11 +121,7 @@ def children(database: Database, row: Any) -> Iterator[Any]:
 
 def rows_of(connection: Connection, ids: Sequence[int]) -> Sequence[Any]:
     """The rows of these executions with their `task_name`, in this order."""
-    query = (
-        select(executions, tasks.c.name.label("task_name"))
-        .join_from(executions, tasks, tasks.c.id == executions.c.task_id)
-        .where(executions.c.id.in_(ids))
-    )
+    query = _NAMED.where(executions.c.id.in_(ids))
     found = {row.id: row for row in connection.execute(query)} if ids else {}
     return [found[number] for number in ids if number in found]
 
@@ -167,15 +164,10 @@ def _tallied(connection: Connection, wanted: Wanted, final: Sequence[str], chose
 
 def _of_span(connection: Connection, wanted: Wanted, final: Sequence[str], span: tuple[int, int]) -> int:
     """Whole hours from their tallies, the broken ones at both ends counted."""
-    first, last = span
-    whole_from, whole_to = -(-first // HOUR), (last + 1) // HOUR
-    if whole_from >= whole_to:
-        return _counted(connection, wanted, None, final, span)
-    whole = hour_tallies.c.hour.between(whole_from, whole_to - 1)
-    found = _sum(connection, hour_tallies, wanted, final, whole)
-    for edge in ((first, whole_from * HOUR - 1), (whole_to * HOUR, last)):
-        if edge[0] <= edge[1]:
-            found += _counted(connection, wanted, None, final, edge)
+    hours, edges = whole_hours(*span)
+    found = sum(_counted(connection, wanted, None, final, edge) for edge in edges)
+    if hours is not None:
+        found += _sum(connection, hour_tallies, wanted, final, hour_tallies.c.hour.between(*hours))
     return found
 
 

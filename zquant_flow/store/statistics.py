@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, func, or_, select
 from zquant_flow.core.status import ACTIVE
 from zquant_flow.store.database import Database
 from zquant_flow.store.tables import LISTED, executions, hour_tallies, task_tallies, tasks
-from zquant_flow.store.tallies import HOUR
+from zquant_flow.store.tallies import HOUR, whole_hours
 
 Span = tuple[int, int]
 
@@ -22,7 +22,6 @@ SAMPLE = 10_000
 """Percentiles are those of so many newest successes: more would not change them, and cost the more."""
 PERCENTILES = (50, 90, 95, 99)
 _ACTIVE = [status.value for status in sorted(ACTIVE)]
-TASK_ORDER = ("total_executions", "failed_count", "success_count", "avg_duration_seconds", "name")
 
 
 @dataclass(slots=True)
@@ -164,22 +163,20 @@ def _by_task(span: Span | None) -> Any:
 
 def _add_span(connection: Connection, tally: Tally, span: Span) -> None:
     """Whole hours from their tallies, the broken ones and what is active from the rows."""
-    first, last = span
-    whole_from, whole_to = -(-first // HOUR), (last + 1) // HOUR
-    if whole_from >= whole_to:
-        tally.add(_grouped(connection, None, span))
-        return
-    tally.add(
-        connection.execute(
-            select(hour_tallies.c.status, func.sum(hour_tallies.c.count), func.sum(hour_tallies.c.seconds))
-            .where(hour_tallies.c.hour.between(whole_from, whole_to - 1))
-            .group_by(hour_tallies.c.status)
+    hours, edges = whole_hours(*span)
+    if hours is not None:
+        tally.add(
+            connection.execute(
+                select(
+                    hour_tallies.c.status, func.sum(hour_tallies.c.count), func.sum(hour_tallies.c.seconds)
+                )
+                .where(hour_tallies.c.hour.between(*hours))
+                .group_by(hour_tallies.c.status)
+            )
         )
-    )
     is_final = executions.c.status.not_in(_ACTIVE)
-    for edge in ((first, whole_from * HOUR - 1), (whole_to * HOUR, last)):
-        if edge[0] <= edge[1]:
-            tally.add(_grouped(connection, None, edge, [is_final]))
+    for edge in edges:
+        tally.add(_grouped(connection, None, edge, [is_final]))
     tally.add(_grouped(connection, None, span, [executions.c.status.in_(_ACTIVE)]))
 
 

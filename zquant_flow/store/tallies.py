@@ -60,6 +60,15 @@ def _add(connection: Connection, executions: Iterable[dict[str, Any]], sign: int
         connection.execute(_GROW_HOUR, _rows(by_hour))
 
 
+def whole_hours(first: int, last: int) -> tuple[tuple[int, int] | None, list[tuple[int, int]]]:
+    """How tallies cover [first, last]: the first and the last whole hour, if there is one, and the broken ends as spans."""
+    begin, end = -(-first // HOUR), (last + 1) // HOUR
+    if begin >= end:
+        return None, [(first, last)]
+    edges = [(first, begin * HOUR - 1), (end * HOUR, last)]
+    return (begin, end - 1), [edge for edge in edges if edge[0] <= edge[1]]
+
+
 def _rows(tally: dict[tuple[int, str, str], list[float]]) -> list[dict[str, Any]]:
     # Sorted, so that two writers lock the same rows in the same order.
     return [
