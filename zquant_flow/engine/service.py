@@ -11,7 +11,6 @@ import heapq
 import itertools
 import logging
 import queue
-import socket
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -29,6 +28,7 @@ from zquant_flow.engine.bell import Bell
 from zquant_flow.engine.bundles import BundleFolders
 from zquant_flow.engine.dispatcher import Dispatcher
 from zquant_flow.engine.keys import Keys
+from zquant_flow.engine.lease import Lease
 from zquant_flow.engine.ledger import Ledger
 from zquant_flow.engine.lifecycle import Lifecycle
 from zquant_flow.engine.memory import Memory
@@ -41,9 +41,8 @@ from zquant_flow.engine.worker import Backend, Frame, Worker
 from zquant_flow.errors import RunnerUnavailable, Unavailable, ZquantFlowError
 from zquant_flow.failpoints import reached
 from zquant_flow.store import batch as store_batch
-from zquant_flow.store.clock import DatabaseClock
 from zquant_flow.store.database import Database
-from zquant_flow.store.terms import Term, beat, begin_term, last_number
+from zquant_flow.store.terms import last_number
 from zquant_flow.wording import say
 
 log = logging.getLogger(__name__)
@@ -54,8 +53,6 @@ KILL_SECONDS = 15.0
 """How long a stop waits for attempts that have been ended; the runner's own grace is shorter."""
 RUNNER_PAUSE = 1.0
 """Seconds between two tries to start a runner."""
-STAND_BY_PAUSE = 1.0
-"""Seconds between two looks of an engine that stands by."""
 STORE_PAUSE = 0.5
 """Seconds between two tries to write."""
 
@@ -95,9 +92,7 @@ class Engine:
         self._grace = shutdown_grace
         self._fires = fires and not rests
         self.rests = rests
-        self._lease = lease
-        self._owner = f"{socket.gethostname()}:{data_dir}"
-        self._beaten = 0.0
+        self._lease = Lease(database, clock, data_dir, ENGINE_ID, lease)
         self.on_fenced: Callable[[], None] = lambda: None
         """Called in the engine's thread when another has taken over: this one is of no use any more."""
         self._committed = threading.Event()
@@ -138,9 +133,10 @@ class Engine:
         if self._thread is not None:
             return
         self.database.open()
-        term = self._begin_term()
+        term = self._lease.begin(self._stopping)
         if term is None:
             return
+        self.memory.now = self._clock.micros()
         self.memory.epoch, self.memory.turn = term.epoch, 0
         self._build(term.last_heartbeat)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -148,36 +144,6 @@ class Engine:
         if self._bell is not None:
             self._bell.start()
         self.ring()
-
-    def _begin_term(self) -> Term | None:
-        """Wait until no other engine drives this database; None where this one is stopped before."""
-        told = False
-        while True:
-            self._measure()
-            self.memory.now = self._clock.micros()
-            found = begin_term(
-                self.database,
-                now=self.memory.now,
-                owner=self._owner,
-                lease=None if self._lease is None else int(self._lease * 1e6),
-                engine_id=ENGINE_ID,
-            )
-            if isinstance(found, Term):
-                return found
-            if not told:
-                told = True
-                log.warning(
-                    "this scheduler stands by: process %d on %s drives the database",
-                    found.pid,
-                    found.host,
-                    extra={"action": "standing_by"},
-                )
-            if self._stopping.wait(STAND_BY_PAUSE):
-                return None
-
-    def _measure(self) -> None:
-        if isinstance(self._clock, DatabaseClock):
-            self._clock.measure()
 
     def _build(self, last_heartbeat: int | None = None) -> None:
         """Make the memory from the rows and from what the runner says."""
@@ -437,24 +403,12 @@ class Engine:
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _tick(self) -> None:
-        if self._lease is not None:
-            self._beat(self._lease)
+        self._lease.renew(self.memory.epoch)
         if self._fires:
             self.scheduler.tick()
         now = self._clock.monotonic()
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
-
-    def _beat(self, lease: float) -> None:
-        """Renew the lease in time, also where nothing else is written. Raises Fenced."""
-        now = self._clock.monotonic()
-        if now - self._beaten < lease / 4:
-            return
-        self._measure()
-        self.memory.now = self._clock.micros()
-        if not beat(self.database, now=self.memory.now, epoch=self.memory.epoch, engine_id=ENGINE_ID):
-            raise store_batch.Fenced(f"engine {ENGINE_ID} of epoch {self.memory.epoch} has been fenced off")
-        self._beaten = now
 
     def _wake_after(self, seconds: float, what: Callable[[], None]) -> None:
         due = self._clock.monotonic() + seconds
