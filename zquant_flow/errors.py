@@ -143,6 +143,27 @@ class Unavailable(ZquantFlowError):
     status = 503
 
 
+class Elsewhere(Unavailable):
+    """Another process on this database knows, or decides, that; `engine_id` says which, 0 is whoever leads."""
+
+    code = "elsewhere"
+    engine_id = 0
+
+
+class NotLeading(Elsewhere):
+    """This scheduler decides nothing: another one leads."""
+
+    code = "not_leading"
+
+
+class LogElsewhere(Elsewhere):
+    """The log lies in the data folder of another scheduler."""
+
+    def __init__(self, detail: str, engine_id: int) -> None:
+        super().__init__(detail)
+        self.engine_id = engine_id
+
+
 class TasksFolderUnavailable(Unavailable):
     code = "tasks_folder_unavailable"
 

@@ -117,12 +117,19 @@ class Harness:
     """An engine over a folder, with hands on its clock and its backend. `with Harness(tmp_path) as h:`"""
 
     def __init__(
-        self, folder: Path, *, slots: int = 10, zone: str = "UTC", url: str | None = None, **options: Any
+        self,
+        folder: Path,
+        *,
+        slots: int = 10,
+        zone: str = "UTC",
+        url: str | None = None,
+        clock: FakeClock | None = None,
+        **options: Any,
     ) -> None:
-        """`url`: of the database; an SQLite file in the folder without."""
+        """`url`: of the database; an SQLite file in the folder without. Engines that share one share a `clock` too."""
         self.folder = folder
         self._url = url or f"sqlite:///{folder / 'test.db'}"
-        self.clock = FakeClock()
+        self.clock = clock or FakeClock()
         self.backend = FakeBackend()
         self._options = {"slots": slots, "zone": ZoneInfo(zone), "shutdown_grace": 0.0, **options}
         self._numbers = 0
@@ -182,6 +189,11 @@ class Harness:
     def settle(self) -> None:
         """Wait until everything posted so far has been decided and committed."""
         self.engine.call(lambda: None)
+
+    def hear(self) -> None:
+        """Read what other engines have said, and obey it."""
+        self.engine.hear(None)
+        self.settle()
 
     def tick(self, seconds: float = 0.0) -> None:
         """Let time pass and ring the bell."""

@@ -160,26 +160,6 @@ def test_a_worker_that_is_killed_from_outside_fails_its_attempt_with_that_reason
     assert server.client.succeeded("well")["result"] == 1
 
 
-def test_a_thousand_files_that_are_replaced_at_once_are_all_new_and_none_is_archived(start_server) -> None:  # noqa: F811
-    server = start_server()
-    count = 1000
-
-    def write(text_: str) -> None:
-        for number in range(count):
-            drop(
-                server.tasks / f"t{number}.yaml", f"name: t{number}\ndescription: {text_}\ncommand: 'true'\n"
-            )
-
-    write("first")
-    until(lambda: server.client.get("/tasks", limit=1)["total"] == count, "all tasks in the list", 60)
-    ids = {task["name"]: task["id"] for task in server.client.get("/tasks", limit=1000)["tasks"]}
-    write("second")
-    until(lambda: server.client.get("/tasks", q="second", limit=1)["total"] == count, "all new versions", 60)
-    after = server.client.get("/tasks", limit=1000)["tasks"]
-    assert {task["name"]: task["id"] for task in after} == ids
-    assert {task["version"] for task in after} == {2}
-
-
 def test_a_tasks_folder_that_vanishes_archives_nothing_and_is_told(start_server) -> None:  # noqa: F811
     server = start_server()
     drop(server.tasks / "tick.yaml", 'name: tick\ninterval: 1\noverlap: allow\ncommand: "true"\n')

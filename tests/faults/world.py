@@ -35,9 +35,11 @@ class World:
     def database_url(self) -> str:
         return self.url or f"sqlite:///{self.data / 'zquant-flow.db'}"
 
-    def start(self, **environment: str) -> None:
+    def start(self, command_name: str = "serve", **environment: str) -> None:
         """Start a server; it is not waited for."""
-        command = [PROGRAM, "serve", "--tasks", self.tasks, "--data", self.data, "--port", "0"]
+        command = [PROGRAM, command_name, "--tasks", self.tasks, "--data", self.data]
+        if command_name != "scheduler":
+            command += ["--port", "0"]
         if self.url:
             command += ["--database", self.url]
         known = {name: value for name, value in os.environ.items() if not name.startswith("ZQUANT_")}

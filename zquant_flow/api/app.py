@@ -29,13 +29,15 @@ from zquant_flow.api import (
     tokens,
     workflows,
 )
+from zquant_flow.api.calls import ACTOR, BODY
 from zquant_flow.api.control import Control
 from zquant_flow.api.description import described
 from zquant_flow.api.languages import headers_of, language_of, said
 from zquant_flow.api.models import ErrorOut
+from zquant_flow.api.security import name_in
 from zquant_flow.api.validation import faults, unreadable
 from zquant_flow.definitions.faults import DefinitionErrors
-from zquant_flow.errors import Unavailable, ZquantFlowError
+from zquant_flow.errors import Elsewhere, Unavailable, ZquantFlowError
 from zquant_flow.wording import Message, joined, say
 
 PREFIX = "/api/v1/scheduler"
@@ -68,6 +70,7 @@ def create_app(control: Control) -> FastAPI:
         app.include_router(part.router, prefix=PREFIX)
     app.include_router(system.open_router)
     app.include_router(reference.router)
+    app.add_exception_handler(Elsewhere, _forwarded)
     app.add_exception_handler(ZquantFlowError, _ours)
     app.add_exception_handler(RequestValidationError, _shape)
     app.add_exception_handler(HTTPException, _http)
@@ -101,6 +104,7 @@ class BoundedBody:
             await answer(scope, receive, send)
             return
         seen, waiting = 0, False
+        kept = scope.setdefault(BODY, bytearray())
 
         async def counted() -> Any:
             nonlocal seen, waiting
@@ -108,6 +112,7 @@ class BoundedBody:
             message = await receive()
             waiting = bool(message.get("more_body"))
             seen += len(message.get("body", b""))
+            kept.extend(message.get("body", b""))
             if seen > MAX_BODY:
                 raise HTTPException(413, _too_large())
             return message
@@ -146,6 +151,19 @@ def _ours(request: Request, exc: Exception) -> Response:
     if status == 401:
         headers = {"WWW-Authenticate": "Bearer"}
     return _answer(request, status, exc.code, exc.detail, more, headers)
+
+
+async def _forwarded(request: Request, exc: Exception) -> Response:
+    """Another process decides this: its answer, as if the request had come there."""
+    assert isinstance(exc, Elsewhere)
+    if ACTOR in request.scope:
+        return _ours(request, exc)  # it was forwarded already, and who led then does so no more
+    control: Control = request.app.state.control
+    try:
+        actor = await asyncio.to_thread(name_in, request, control.tokens)
+        return await control.asking.forwarded(request, actor, exc.engine_id)
+    except ZquantFlowError as error:
+        return _ours(request, error)
 
 
 def _shape(request: Request, exc: Exception) -> Response:

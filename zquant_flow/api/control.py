@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from fastapi import Depends, Path, Request
 
+from zquant_flow.api.calls import Asking
 from zquant_flow.api.feed import Feed
 from zquant_flow.api.known_tokens import KnownTokens
 from zquant_flow.api.logwatch import LogWatch
@@ -20,6 +21,7 @@ from zquant_flow.engine.folder import TasksFolder
 from zquant_flow.engine.operations import Operations
 from zquant_flow.engine.service import Engine
 from zquant_flow.store.database import Database
+from zquant_flow.store.notices import Notices
 from zquant_flow.wording import say
 
 MAX_ID = 2**63 - 1
@@ -42,6 +44,11 @@ class Control:
     locale: str = "en"
     feed: Feed = field(init=False)
     tokens: KnownTokens = field(init=False)
+    asking: Asking = field(init=False)
+    notices: Notices | None = None
+    """Where other processes share the database: what they commit."""
+    serves_only: bool = False
+    """Whether no engine runs in this process."""
     started: int = field(init=False)
     log_watch: LogWatch = field(default_factory=LogWatch)
 
@@ -49,7 +56,11 @@ class Control:
         """The feed of events listens to the engine from the beginning; it costs nothing while nobody listens to it."""
         self.feed = Feed(self.database, lambda: self.registry.errors)
         self.tokens = KnownTokens(self.database, self.token, self.engine.now)
+        self.asking = Asking(self.database, self.engine)
         self.engine.listen(self.feed.wake)
+        if self.notices is not None:
+            self.notices.listen(lambda _: self.feed.wake())
+            self.notices.listen(self.asking.wake)
         self.started = self.engine.now()
 
     @property

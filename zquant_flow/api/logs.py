@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response, StreamingResponse
 
 from zquant_flow import logs
-from zquant_flow.api.control import MAX_ID, Ctl, ExecutionId
+from zquant_flow.api.control import MAX_ID, Control, Ctl, ExecutionId
 from zquant_flow.api.events import EVENT_STREAM, STREAM_HEADERS, LastEventId
 from zquant_flow.api.executions import execution_row
 from zquant_flow.api.following import Follower
 from zquant_flow.api.security import Guard, signed_in
-from zquant_flow.errors import Unavailable
+from zquant_flow.errors import LogElsewhere, Unavailable
+from zquant_flow.store.terms import known_engines
 from zquant_flow.wording import say
 
 router = APIRouter(prefix="/executions", tags=["logs"], dependencies=[Depends(signed_in)])
@@ -41,6 +42,7 @@ def get_log(
 ) -> Response:
     """The log of an attempt (the latest if none is named) from a byte offset; `X-Next-Offset` says where to go on."""
     row = execution_row(control, execution_id)
+    refuse_elsewhere(control, row)
     path = logs.log_path(control.data_dir, execution_id, attempt or row.retry_count + 1)
     start, end = _extent(path, tail)
     if tail is None:
@@ -73,6 +75,7 @@ async def stream_log(
     ids are `attempt:offset`, to go on from.
     """
     row = await asyncio.to_thread(execution_row, control, execution_id)
+    await asyncio.to_thread(refuse_elsewhere, control, row)
     place = _place(last_event_id)
     if place is None:
         number, offset = attempt or row.retry_count + 1, 0
@@ -83,6 +86,28 @@ async def stream_log(
     follower = Follower(control.database, control.data_dir, control.feed, control.log_watch, execution_id)
     return StreamingResponse(
         guard(follower.frames(*place)), media_type="text/event-stream", headers=STREAM_HEADERS
+    )
+
+
+def refuse_elsewhere(control: Control, row: Any) -> None:
+    """Raises LogElsewhere where another engine has written the log; Unavailable where that one does not run."""
+    engine = control.engine.memory.engine_id
+    if not control.engine.lease.shared or row.owner in (None, engine) or _is_here(control, row):
+        return
+    for other in known_engines(control.database):
+        if other.id == row.owner:
+            where = say("the log lies on {host}", host=other.host)
+            if control.engine.now() - other.heartbeat < control.engine.lease.length:
+                raise LogElsewhere(where, other.id)
+            raise Unavailable(
+                say("the log lies on {host}, where no scheduler runs; start it there", host=other.host)
+            )
+
+
+def _is_here(control: Control, row: Any) -> bool:
+    return any(
+        logs.size(logs.log_path(control.data_dir, row.id, attempt + 1))
+        for attempt in range(row.retry_count + 1)
     )
 
 

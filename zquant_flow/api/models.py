@@ -618,6 +618,27 @@ class JsonSchemaOut(RootModel[dict[str, JsonValue]]):
     """A JSON Schema, draft 2020-12."""
 
 
+class EngineOut(BaseModel):
+    """A scheduler on this database. `slots`: the places it offers to what others have created; `drift`: how many files of its
+    tasks folder are not as they are registered (-1: it can't be read)."""
+
+    id: int
+    host: str
+    pid: int
+    leads: bool
+    alive: bool
+    slots: int
+    drift: int
+    heartbeat: datetime | None
+    started_time: datetime | None
+
+
+class EnginePage(BaseModel):
+    """All of them, by id."""
+
+    engines: list[EngineOut]
+
+
 class HealthOut(BaseModel):
     """How it is: `ok`, `degraded` with the reason, or `stopped`; `tasks` are those that are registered."""
 

@@ -12,6 +12,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from zquant_flow.api.calls import ACTOR
 from zquant_flow.api.control import Ctl
 from zquant_flow.api.known_tokens import KnownTokens
 from zquant_flow.errors import ZquantFlowError
@@ -35,9 +36,21 @@ class Unauthorized(ZquantFlowError):
 _Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-def signed_in(control: Ctl, credentials: _Credentials) -> str:
-    """The name of the caller. Raises Unauthorized."""
-    name = control.tokens.name_of(credentials.credentials) if credentials else None
+def signed_in(request: Request, control: Ctl, credentials: _Credentials) -> str:
+    """The name of the caller, here or where another process has let the request in. Raises Unauthorized."""
+    actor: str | None = request.scope.get(ACTOR)
+    if actor is not None:
+        return actor
+    return _named(control.tokens.name_of(credentials.credentials) if credentials else None)
+
+
+def name_in(request: Request, tokens: KnownTokens) -> str:
+    """The name of the caller of a request as such. Raises Unauthorized."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return _named(tokens.name_of(token.strip()) if scheme.lower() == "bearer" else None)
+
+
+def _named(name: str | None) -> str:
     if name is None:
         raise Unauthorized(
             say("send `Authorization: Bearer TOKEN`; the token stands in admin.token of the data folder")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -9,9 +10,10 @@ from fastapi.responses import JSONResponse, Response
 
 from zquant_flow import __version__
 from zquant_flow.api.answers import Json
-from zquant_flow.api.control import Ctl
+from zquant_flow.api.control import Control, Ctl
 from zquant_flow.api.languages import headers_of, language_of, said
 from zquant_flow.api.models import (
+    EnginePage,
     ExecutorPage,
     HealthOut,
     JsonSchemaOut,
@@ -24,6 +26,7 @@ from zquant_flow.api.shapes import load_errors_out
 from zquant_flow.core.instants import from_micros
 from zquant_flow.errors import NotFound
 from zquant_flow.executors.installed import executor_classes, installed_plugins
+from zquant_flow.store.terms import known_engines
 from zquant_flow.wording import say
 
 router = APIRouter(tags=["system"], dependencies=[Depends(signed_in)])
@@ -57,6 +60,30 @@ def get_server(control: Ctl) -> Response:
             "started_time": from_micros(control.started),
             "tasks": len(control.registry.by_id),
             "load_errors": len(control.registry.errors),
+        }
+    )
+
+
+@router.get("/engines", operation_id="list_engines", response_model=EnginePage)
+def list_engines(control: Ctl) -> Response:
+    """The schedulers on this database: which one leads, who is alive, and whose tasks folder is not what is registered."""
+    now, length = control.engine.now(), control.engine.lease.length
+    return Json(
+        {
+            "engines": [
+                {
+                    "id": row.id,
+                    "host": row.host,
+                    "pid": row.pid,
+                    "leads": bool(row.leads) or not control.engine.lease.shared,
+                    "alive": now - row.heartbeat < length if length else control.engine.running,
+                    "slots": row.slots,
+                    "drift": row.drift,
+                    "heartbeat": from_micros(row.heartbeat or None),
+                    "started_time": from_micros(row.started_time),
+                }
+                for row in known_engines(control.database)
+            ]
         }
     )
 
@@ -104,11 +131,22 @@ async def readyz(request: Request, control: Ctl) -> Response:
     """Ready: the engine decides, and the tasks folder is as it should be."""
     if not from_here(request):
         return _elsewhere(request)
-    if not control.engine.running:
+    if not control.engine.running and not (
+        control.serves_only and await asyncio.to_thread(_somebody_leads, control)
+    ):
         return JSONResponse({"status": "stopped"}, 503, {"Retry-After": "5"})
+    if control.engine.unwritable is not None:
+        return JSONResponse({"status": "degraded", "reason": control.engine.unwritable})
+    if not control.engine.leads:
+        return JSONResponse({"status": "ok"})  # the tasks folder is another scheduler's matter
     if control.folder.unavailable:
         return JSONResponse({"status": "degraded", "reason": control.folder.unavailable})
     return JSONResponse({"status": "ok", "tasks": len(control.registry.by_id)})
+
+
+def _somebody_leads(control: Control) -> bool:
+    now, length = control.engine.now(), control.engine.lease.length
+    return any(row.leads and now - row.heartbeat < length for row in known_engines(control.database))
 
 
 def _elsewhere(request: Request) -> JSONResponse:

@@ -78,6 +78,49 @@ def serve(
     )
 
 
+@app.command(help=t("The scheduler without HTTP; several of them share one PostgreSQL."))
+def scheduler(
+    tasks: Tasks = None,
+    data: Data = None,
+    plugins: Annotated[Path | None, typer.Option("--plugins", help=t("Folder of plugin files."))] = None,
+    database: Annotated[str | None, typer.Option("--database", help=t("SQLAlchemy URL."))] = None,
+    timezone: Zone = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", help=t("Attempts at once."), show_default="10")
+    ] = None,
+) -> None:
+    """The scheduler without HTTP; several of them share one PostgreSQL."""
+    from zquant_flow.cli.apart import run_scheduler
+
+    run_scheduler(
+        tasks_dir=tasks,
+        data_dir=data,
+        plugins_dir=plugins,
+        database_url=database,
+        timezone=timezone,
+        thread_pool_size=threads,
+    )
+
+
+@app.command(help=t("The API alone, beside schedulers on the same PostgreSQL; any number of it."))
+def api(
+    tasks: Tasks = None,
+    data: Data = None,
+    database: Annotated[str | None, typer.Option("--database", help=t("SQLAlchemy URL."))] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", help=t("Where to listen."), show_default="127.0.0.1")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", help=t("0 takes a free one."), show_default="8000")
+    ] = None,
+    timezone: Zone = None,
+) -> None:
+    """The API alone, beside schedulers on the same PostgreSQL; any number of it."""
+    from zquant_flow.cli.apart import run_api
+
+    run_api(tasks_dir=tasks, data_dir=data, database_url=database, host=host, port=port, timezone=timezone)
+
+
 @app.command(help=t("Run one task or workflow in the foreground, with a live tree of its nodes."))
 def run(
     target: Annotated[str, typer.Argument(help=t("A task file, or the name of a task."))],

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fastapi import FastAPI
+
 from zquant_flow.api.app import create_app
+from zquant_flow.api.calls import Answering
 from zquant_flow.api.control import Control
 from zquant_flow.cli.quiet import QuietServer
 
@@ -12,10 +15,8 @@ if TYPE_CHECKING:
     from zquant_flow.engine.assembly import Scheduler
 
 
-def http_server(scheduler: Scheduler, token: str, *, shutdown_seconds: int) -> QuietServer:
-    """The server, to be run with sockets; streams that are open at its end have `shutdown_seconds`."""
-    import uvicorn
-
+def application(scheduler: Scheduler, token: str, *, serves_only: bool = False) -> tuple[FastAPI, Answering]:
+    """The API of a scheduler, and what answers through it the requests that came to other processes."""
     settings = scheduler.settings
     control = Control(
         engine=scheduler.engine,
@@ -27,9 +28,25 @@ def http_server(scheduler: Scheduler, token: str, *, shutdown_seconds: int) -> Q
         zone=settings.zone,
         token=token,
         locale=settings.locale,
+        notices=scheduler.notices,
+        serves_only=serves_only,
     )
+    app = create_app(control)
+    answering = Answering(scheduler.database, scheduler.engine, app)
+    if not serves_only:
+        scheduler.notices.listen(answering.wake)
+    return app, answering
+
+
+def http_server(
+    scheduler: Scheduler, token: str, *, shutdown_seconds: int, serves_only: bool = False
+) -> QuietServer:
+    """The server, to be run with sockets; streams that are open at its end have `shutdown_seconds`."""
+    import uvicorn
+
+    app, answering = application(scheduler, token, serves_only=serves_only)
     config = uvicorn.Config(
-        create_app(control),
+        app,
         log_level="warning",
         access_log=False,
         lifespan="off",
@@ -37,4 +54,4 @@ def http_server(scheduler: Scheduler, token: str, *, shutdown_seconds: int) -> Q
         server_header=False,
         date_header=False,
     )
-    return QuietServer(config)
+    return QuietServer(config, None if serves_only else answering)

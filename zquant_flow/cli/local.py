@@ -28,7 +28,8 @@ def at_rest(settings: Settings) -> Iterator[Client]:
     scheduler = assemble(settings, watch=False, fires=False, rests=True)
     try:
         scheduler.start_engine()
-        scheduler.folder.load_all()
+        if scheduler.engine.leads:
+            scheduler.folder.load_all()
         with served(scheduler) as client:
             yield client
     finally:

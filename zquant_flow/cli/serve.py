@@ -22,14 +22,11 @@ from zquant_flow.wording import say
 
 def serve(*, handover: bool = False, **flags: Any) -> None:
     """Serve until SIGTERM or Ctrl-C, then stop as SEMANTICS §7.4 says; with `handover` in the place of the one that serves."""
-    settings = load_settings(**flags)
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-    )
-    _refuse_open_door(settings)
+    settings = prepared(**flags)
+    refuse_open_door(settings)
     if handover:
         take_over(settings)
-    listener = _listen(settings)
+    listener = listening(settings)
     from zquant_flow.engine.ahead import Ahead
 
     ahead = Ahead.launched(settings)
@@ -50,6 +47,15 @@ def serve(*, handover: bool = False, **flags: Any) -> None:
         scheduler.stop(keep_attempts=leaves)
 
 
+def prepared(**flags: Any) -> Settings:
+    """The settings of a server; its log goes to stderr."""
+    settings = load_settings(**flags)
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    )
+    return settings
+
+
 def _serve_http(settings: Settings, scheduler: Any, listener: socket.socket) -> bool:
     """Serve; whether the next server is to find the attempts as they are."""
     from zquant_flow.cli.http import http_server
@@ -57,7 +63,7 @@ def _serve_http(settings: Settings, scheduler: Any, listener: socket.socket) -> 
     server = http_server(scheduler, settings.own_token(), shutdown_seconds=5)
     host, port = listener.getsockname()[:2]
     url = f"http://{host}:{port}"
-    _write_address(settings.data_dir / "server.json", url)
+    write_address(settings.data_dir / "server.json", url)
     _greet(settings, scheduler, url)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _stop_by_signal(scheduler, server)
@@ -94,6 +100,11 @@ def _stop_by_signal(scheduler: Any, server: Any) -> None:
 
 def _greet(settings: Settings, scheduler: Any, url: str) -> None:
     registry = scheduler.operations.registry
+    if not scheduler.engine.leads:
+        sys.stdout.write(t("zquant-flow serves {url}", url=url) + "\n  ")
+        sys.stdout.write(t("another scheduler leads this database; this one works along") + "\n")
+        sys.stdout.flush()
+        return
     lines = [
         t("zquant-flow serves {url}", url=url),
         "  "
@@ -127,7 +138,7 @@ def _greet(settings: Settings, scheduler: Any, url: str) -> None:
     sys.stdout.flush()
 
 
-def _listen(settings: Settings) -> socket.socket:
+def listening(settings: Settings) -> socket.socket:
     """The socket of the API, before anything is started, so that a taken port costs nothing."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     # Named TCP, because asyncio sets TCP_NODELAY only then; without it every answer waits 40 ms for an acknowledgement.
@@ -149,7 +160,7 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _refuse_open_door(settings: Settings) -> None:
+def refuse_open_door(settings: Settings) -> None:
     """Other machines get in only with a token that somebody chose (SCORECARD G1)."""
     if settings.host in ("127.0.0.1", "localhost", "::1") or settings.host.startswith("127."):
         return
@@ -163,7 +174,7 @@ def _refuse_open_door(settings: Settings) -> None:
         )
 
 
-def _write_address(path: Path, url: str) -> None:
+def write_address(path: Path, url: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         json.dump({"url": url, "pid": os.getpid()}, file)

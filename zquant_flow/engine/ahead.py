@@ -13,7 +13,7 @@ from typing import IO
 from zquant_flow.backends.local import LocalBackend
 from zquant_flow.config import Settings
 from zquant_flow.definitions.loader import Loader
-from zquant_flow.errors import DataFolderInUse
+from zquant_flow.errors import DataFolderInUse, Unavailable
 from zquant_flow.wording import say
 
 
@@ -32,7 +32,7 @@ class Ahead:
 
     @classmethod
     def launched(cls, settings: Settings) -> Ahead:
-        """The parts, their processes on their way. Raises DataFolderInUse."""
+        """The parts, their processes on their way. Raises DataFolderInUse, and Unavailable where it can't be written."""
         ahead = cls.of(settings)
         ahead.lock = lock_data_folder(settings)
         ahead.backend.launch()
@@ -41,10 +41,16 @@ class Ahead:
 
 
 def lock_data_folder(settings: Settings) -> IO[str]:
-    """The lock that one control plane holds on its data folder; it goes with the process. Raises DataFolderInUse."""
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """The lock that one control plane holds on its data folder; it goes with the process.
+
+    Raises DataFolderInUse, and Unavailable where the folder can't be written.
+    """
     path = settings.data_dir / "serve.lock"
-    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
+    except OSError as exc:
+        raise _not_writable(settings, exc) from exc
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -57,7 +63,20 @@ def lock_data_folder(settings: Settings) -> IO[str]:
                 holder=holder,
             )
         ) from None
-    file.truncate(0)
-    file.write(f"process {os.getpid()}")
-    file.flush()
+    try:
+        file.truncate(0)
+        file.write(f"process {os.getpid()}")
+        file.flush()
+    except OSError as exc:
+        raise _not_writable(settings, exc) from exc
     return file
+
+
+def _not_writable(settings: Settings, exc: OSError) -> Unavailable:
+    return Unavailable(
+        say(
+            "the data folder {folder} can't be written: {reason}; make it writable, or choose another with --data",
+            folder=str(settings.data_dir),
+            reason=exc.strerror,
+        )
+    )

@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import dataclass
+import logging
+import threading
+from dataclasses import dataclass, field
 from typing import IO
+
+from sqlalchemy.exc import DBAPIError
 
 from zquant_flow.clock import SystemClock
 from zquant_flow.config import Settings
 from zquant_flow.engine.ahead import Ahead, lock_data_folder
 from zquant_flow.engine.authored import Authored
+from zquant_flow.engine.drift import Drift
 from zquant_flow.engine.folder import TasksFolder
 from zquant_flow.engine.housekeeping import Housekeeping, Policy, hidden_tasks
+from zquant_flow.engine.mirror import Mirror
 from zquant_flow.engine.operations import Operations
 from zquant_flow.engine.service import Engine
 from zquant_flow.executors.installed import executor_classes
 from zquant_flow.store.clock import DatabaseClock
-from zquant_flow.store.database import Database
+from zquant_flow.store.database import UNREADABLE, Database
+from zquant_flow.store.notices import Notices
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class Scheduler:
-    """All parts but the API; started and stopped as one."""
+    """All parts but the API; started and stopped as one.
+
+    Of several that share a database only the one that leads reads its tasks folder and deletes old history; the others
+    compare their folders with what is registered. One that comes to lead later takes these duties in a thread of its own.
+    """
 
     settings: Settings
     database: Database
@@ -30,25 +43,69 @@ class Scheduler:
     folder: TasksFolder
     authored: Authored
     housekeeping: Housekeeping
+    drift: Drift
+    notices: Notices
     _lock: IO[str] | None = None
+    _heir: threading.Thread | None = None
+    _duties: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self) -> None:
-        """Take the data folder, start the engine, load the tasks folder. Raises DataFolderInUse."""
+        """Take the data folder, start the engine, load the tasks folder.
+
+        Raises DataFolderInUse, and Unavailable for a database that can't be used.
+        """
+        self.engine.on_leading = self._come_to_lead
         self.start_engine()
-        self.folder.start()
-        self.housekeeping.start()
+        try:
+            if self.engine.leads:
+                self._take_duties()
+            else:
+                self.drift.start()
+        except DBAPIError as exc:
+            raise self.database.unusable(exc) from exc
         # What was made until here stays: the collector need not look at it again with every thousand new objects.
         gc.collect()
         gc.freeze()
+
+    def start_api(self) -> None:
+        """Nothing but what an API needs: the database, and news of what others commit."""
+        try:
+            self.database.open()
+        except DBAPIError as exc:
+            raise self.database.unusable(exc) from exc
+        self.notices.start()
+
+    def _come_to_lead(self) -> None:
+        self._heir = threading.Thread(target=self._take_duties, name="heir", daemon=True)
+        self._heir.start()
+
+    def _take_duties(self) -> None:
+        with self._duties:
+            self.drift.stop()
+            try:
+                self.folder.start()
+            except Exception:
+                log.exception("the tasks folder can't be watched", extra={"action": "folder_failed"})
+                raise
+            self.housekeeping.start()
+        log.info("the tasks folder %s counts", self.settings.tasks_dir, extra={"action": "duties_taken"})
 
     def start_engine(self) -> None:
         """The engine alone: for one run, without a watched folder."""
         if self._lock is None:
             self._lock = lock_data_folder(self.settings)
-        self.engine.start()
+        try:
+            self.engine.start()
+        except UNREADABLE as exc:
+            raise self.database.unusable(exc) from exc
+        self.notices.start()
 
     def stop(self, *, keep_attempts: bool = False) -> None:
         """Stop in the opposite order; safe to call twice."""
+        if self._heir is not None:
+            self._heir.join()
+        self.notices.stop()
+        self.drift.stop()
         self.housekeeping.stop()
         self.folder.stop()
         self.engine.stop(keep_attempts=keep_attempts)
@@ -77,7 +134,7 @@ def assemble(
         database=database,
         backend=ahead.backend.attach,
         clock=SystemClock() if database.is_sqlite else DatabaseClock(SystemClock(), database),
-        lease=None if database.is_sqlite or rests else settings.lease_seconds,
+        lease=None if database.is_sqlite else settings.lease_seconds,
         tasks_dir=settings.tasks_dir,
         data_dir=settings.data_dir,
         zone=settings.zone,
@@ -87,8 +144,11 @@ def assemble(
         fires=fires,
         rests=rests,
     )
+    notices = Notices(database)
+    notices.listen(engine.hear)
     operations = Operations(engine)
-    folder = TasksFolder(ahead.loader, settings.tasks_dir, operations, database, watch=watch)
+    mirror = Mirror(database, settings.tasks_dir, engine)
+    folder = TasksFolder(ahead.loader, settings.tasks_dir, operations, database, mirror, watch=watch)
     return Scheduler(
         settings=settings,
         database=database,
@@ -103,5 +163,7 @@ def assemble(
             clock=SystemClock(),
             delete_tasks=hidden_tasks(engine),
         ),
+        notices=notices,
+        drift=Drift(database, settings.tasks_dir, engine, mirror),
         _lock=ahead.lock,
     )

@@ -146,9 +146,9 @@ class Authored:
                 writing.remove(path, expected=before)
             try:
                 if draft is not None:
-                    self._folder.load_now([entry.source], actor=actor)
+                    self._folder.load_now([entry.source], actor=actor, made=True)
                 else:
-                    self._folder.removed_now([entry.source], actor=actor)
+                    self._folder.removed_now([entry.source], actor=actor, made=True)
             except BaseException:
                 if before is not None:
                     self._put_back(path, draft.data if draft is not None else None, before)
@@ -165,7 +165,7 @@ class Authored:
 
     def _taken(self, source: str, name: str, actor: str) -> Entry:
         """Register what was written, and the entry it became."""
-        self._folder.load_now([source], actor=actor)
+        self._folder.load_now([source], actor=actor, made=True)
         _raise(self._operations.registry.errors.get(source, ()))
         entry = self._operations.registry.by_name.get(name)
         if entry is None or entry.source != source:
@@ -188,9 +188,9 @@ class Authored:
             if renamed is not None and self._entry(renamed.id).name != renamed.name:
                 self._operations.rename(renamed.id, renamed.name)
             if before is None:
-                self._folder.removed_now([source], actor=actor)
+                self._folder.removed_now([source], actor=actor, made=True)
             else:
-                self._folder.load_now([source], actor=actor)
+                self._folder.load_now([source], actor=actor, made=True)
 
     def _put_back(self, path: Path, written: bytes | None, before: bytes) -> None:
         """What could not be deleted stands there as before, as far as that can be done."""

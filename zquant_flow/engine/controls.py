@@ -21,10 +21,19 @@ class Controls:
     def __init__(self, engine: Engine, *, inside: bool = False) -> None:
         """`inside`: they are used in the engine's own thread."""
         self._engine = engine
-        self._call: Callable[[Callable[[], Any]], Any] = _at_once if inside else engine.call
+        self._call: Callable[[Callable[[], Any]], Any] = _at_once if inside else self._decided
         self._memory = engine.memory
         self._lifecycle = engine.lifecycle
         self._scheduler = engine.scheduler
+
+    def refuse_following(self) -> None:
+        """Raises NotLeading where another engine decides."""
+        self._engine.refuse_following()
+
+    def _decided(self, operation: Callable[[], Any]) -> Any:
+        """What an operation answers once it is decided and committed. Raises NotLeading where another engine decides."""
+        self._engine.refuse_following()
+        return self._engine.call(operation)
 
     def terminate(self, execution_id: int, *, actor: str) -> None:
         """End an execution and all below it. Raises ExecutionNotFound, WrongState if it has ended already."""
@@ -60,12 +69,13 @@ class Controls:
         def work() -> None:
             self._refuse_resting()
             execution = self._execution(execution_id, say("can't be paused"))
-            if execution.status is not Status.RUNNING:
+            status = self._status(execution)
+            if status is not Status.RUNNING:
                 raise WrongState(
                     say(
                         "execution {id} is {status}; only what runs can be paused",
                         id=execution_id,
-                        status=execution.status.value,
+                        status=status.value,
                     )
                 )
             self._note("pause_execution", actor, execution_id=execution_id)
@@ -85,13 +95,10 @@ class Controls:
             execution = self._memory.executions.get(execution_id)
             if execution is None:
                 return self._resume_ended(execution_id, actor, original)
-            if execution.status is not Status.PAUSED and not execution.pausing:
+            status = self._status(execution)
+            if status is not Status.PAUSED and not execution.pausing:
                 raise WrongState(
-                    say(
-                        "execution {id} is {status}, not paused",
-                        id=execution_id,
-                        status=execution.status.value,
-                    )
+                    say("execution {id} is {status}, not paused", id=execution_id, status=status.value)
                 )
             self._note("resume_execution", actor, execution_id=execution_id)
             self._lifecycle.resume(execution)
@@ -161,6 +168,13 @@ class Controls:
                 refusal=refusal,
             )
         )
+
+    def _status(self, execution: Execution) -> Status:
+        """Its status; of one that another engine drives, as that one has last written it."""
+        if execution.engine is None:
+            return execution.status
+        row = queries.execution_row(self._engine.database, execution.id)
+        return execution.status if row is None else Status(row.status)
 
     def _refuse_resting(self) -> None:
         if self._engine.rests:

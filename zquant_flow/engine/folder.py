@@ -21,6 +21,7 @@ from sqlalchemy.exc import OperationalError
 from zquant_flow.definitions.loader import LoadedFile, Loader, LoadError
 from zquant_flow.definitions.scan import FileStat, scan
 from zquant_flow.definitions.watcher import Changes, Watcher
+from zquant_flow.engine.mirror import Mirror
 from zquant_flow.engine.operations import Operations
 from zquant_flow.errors import TasksFolderUnavailable, Unavailable
 from zquant_flow.store.database import Database
@@ -47,11 +48,13 @@ class TasksFolder:
         tasks_dir: Path,
         operations: Operations,
         database: Database,
+        mirror: Mirror,
         *,
         watch: bool = True,
     ) -> None:
         """Without `watch` the folder is read once."""
         self.path = tasks_dir
+        self._mirror = mirror
         self._operations = operations
         self._database = database
         self._watch = watch
@@ -72,6 +75,7 @@ class TasksFolder:
             return
         self._stopping.clear()
         self._loader.start()
+        self._mirror.bring_in_line()
         known = self._first_scan()
         self._thread = threading.Thread(target=self._run, name="folder", daemon=True)
         self._thread.start()
@@ -102,7 +106,11 @@ class TasksFolder:
         self._first_scan()
 
     def undisturbed(self) -> AbstractContextManager[object]:
-        """While it is held, files are read by the holder's own `load_now` only: what it writes is not seen by halves."""
+        """While it is held, files are read by the holder's own `load_now` only: what it writes is not seen by halves.
+
+        Raises NotLeading where another scheduler's folder is the one that counts.
+        """
+        self._operations.refuse_following()
         return self._reading
 
     def id_of(self, name: str) -> int | None:
@@ -114,19 +122,28 @@ class TasksFolder:
         """What the database says of a task."""
         return task_row(self._database, task_id)
 
-    def load_now(self, paths: Iterable[str], *, actor: str = "file") -> list[LoadedFile]:
-        """Read these files and register them before returning; what the watcher says of them later is old news."""
-        return self._read(list(paths), (), actor=actor)
+    def load_now(self, paths: Iterable[str], *, actor: str = "file", made: bool = False) -> list[LoadedFile]:
+        """Read these files and register them before returning; what the watcher says of them later is old news.
 
-    def removed_now(self, paths: Iterable[str], *, actor: str = "file") -> None:
+        Those that were `made` by request have to be in the folders of all machines.
+        """
+        paths = list(paths)
+        read = self._read(paths, (), actor=actor)
+        self._mirror.keep(paths, made=made)
+        return read
+
+    def removed_now(self, paths: Iterable[str], *, actor: str = "file", made: bool = False) -> None:
         """Archive what stood in these files, which are gone."""
-        self._read([], list(paths), actor=actor)
+        paths = list(paths)
+        self._read([], paths, actor=actor)
+        self._mirror.keep(paths, made=made)
 
     def prune(self, *, actor: str) -> list[str]:
         """Believe what is missing: archive what stood in files that are gone, and return their paths.
 
-        Raises TasksFolderUnavailable where the folder itself can't be read.
+        Raises TasksFolderUnavailable where the folder itself can't be read, NotLeading where it is not the one that counts.
         """
+        self._operations.refuse_following()
         try:
             found = scan(self.path).files
         except OSError as exc:
@@ -165,6 +182,7 @@ class TasksFolder:
         changed = {path for path, stat in found.items() if path in broken or _differs(rows.get(path), stat)}
         users = {user for path in changed for user in self._users.get(path, ())}
         self._read(sorted(changed | (users & found.keys())), (), force=True)
+        self._mirror.keep(changed, made=False)
         self._note_skipped(skipped)
         lost = {path: FileStat(row.size, row.mtime_ns, 0) for path, row in rows.items() if path not in found}
         return {**found, **lost}
@@ -195,6 +213,7 @@ class TasksFolder:
         """Whether these changes are registered; what failed is tried again, for the watcher tells them once."""
         try:
             self._read(sorted(changes.changed), sorted(changes.removed))
+            self._mirror.keep({*changes.changed, *changes.removed}, made=False)
             if self._watcher is not None:
                 self._note_skipped(self._watcher.skipped)
         except Exception:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from zquant_flow.core.model import Action
 from zquant_flow.core.retry import may_retry, retry_delay
@@ -37,6 +37,17 @@ class Effects:
     acknowledge: list[tuple[int, int]] = field(default_factory=list)
 
 
+class Elsewhere(Protocol):
+    """Other engines, which may drive what this one has created."""
+
+    def hand_over(self, execution: Execution) -> bool: ...
+    def terminate(self, execution: Execution, why: str) -> None: ...
+    def skip(self, execution: Execution) -> None: ...
+    def pause(self, execution: Execution) -> None: ...
+    def resume(self, execution: Execution) -> None: ...
+    def ended(self, execution: Execution) -> None: ...
+
+
 class Lifecycle:
     """The steps of executions over one `Memory`. Owned by the engine's thread.
 
@@ -57,12 +68,17 @@ class Lifecycle:
         self._wake = wake
         self.workflows = Workflows(memory, dispatcher, self, wake, reusable)
         self.backfills = Backfills(memory, self)
+        self.elsewhere: Elsewhere | None = None
+        """The other engines; None while there can be none."""
+        self._standing: list[Execution] = []
+        """Pending executions that would have started, had they not been asked to stand still."""
         self._doomed: deque[tuple[Execution, str, str]] = deque()
 
     def forget(self) -> None:
         """Nothing is to be done any more."""
         self.effects = Effects()
         self._doomed.clear()
+        self._standing.clear()
         self.backfills.forget()
 
     def take_effects(self) -> Effects:
@@ -147,8 +163,10 @@ class Lifecycle:
             self.memory.updates(execution).waiting.append(rows.waiting(self.memory, execution, None))
 
     def proceed(self, execution: Execution) -> None:
-        """Start a workflow at once (it needs no slot), queue anything else for one."""
-        if self.workflows.stalls(execution):
+        """Start a workflow at once (it needs no slot), queue anything else for one; or let another engine do so."""
+        if self._stalls(execution):
+            return
+        if self.elsewhere is not None and self.elsewhere.hand_over(execution):
             return
         if execution.definition.workflow is not None:
             self.workflows.start(execution, execution.definition.workflow)
@@ -179,7 +197,7 @@ class Lifecycle:
         if execution.task.holds and execution.trigger_type is TriggerType.SCHEDULE:
             execution.task.held.append(execution)
             return
-        if self.workflows.stalls(execution):
+        if self._stalls(execution):
             return
         self.mark_running(execution)
         self.occupy(execution)
@@ -374,18 +392,37 @@ class Lifecycle:
         )
         if not execution.inline:
             memory.batch.tallies.append(rows.tallied(execution, seconds))
+            memory.batch.standings.append(rows.standing(execution, -1))
             self._leave_task(execution)
+        if execution.under is not None and self.elsewhere is not None:
+            self.elsewhere.ended(execution)
         if execution.parent is not None:
             self.workflows.node_ended(execution.parent, execution, status, result)
+
+    def ended_elsewhere(self, execution: Execution, status: Status, result: str | None) -> None:
+        """The engine that drove it has written how it ended; what waited for it goes on here."""
+        execution.status = status
+        del self.memory.executions[execution.id]
+        self._leave_task(execution)
+        if execution.parent is not None:
+            self.workflows.node_ended(execution.parent, execution, status, result)
+
+    def skip(self, execution: Execution) -> None:
+        """End one that is not to start any more, unless it has."""
+        if execution.engine is not None and self.elsewhere is not None:
+            self.elsewhere.skip(execution)
+        elif execution.status is Status.PENDING and execution.start_time is None:
+            self.end(execution, Status.SKIPPED, code="workflow_stopped", error="a node before it failed")
 
     def _leave_task(self, execution: Execution) -> None:
         task = execution.task
         task.forget(execution)
         if execution in task.queue:
             task.queue.remove(execution)
+        if execution in self._standing:
+            self._standing.remove(execution)
         if task.latest_id == execution.id:
             task.latest_status = execution.status.value
-        self.memory.batch.activity.append(rows.activity(task, -1))
         if execution.backfill is not None:
             self.backfills.ended(execution)
         self.let_next(task)
@@ -417,7 +454,9 @@ class Lifecycle:
         if execution.terminating is not None:
             return
         execution.terminating = why
-        if execution.run is not None:
+        if execution.engine is not None and self.elsewhere is not None:
+            self.elsewhere.terminate(execution, why)
+        elif execution.run is not None:
             self.workflows.terminate(execution, execution.run, why)
         elif execution.status is Status.PENDING:
             self.end(execution, Status.TERMINATED, code=why, error=WHY_ENDED[why])
@@ -427,6 +466,10 @@ class Lifecycle:
 
     def pause(self, execution: Execution) -> None:
         """Ask a running execution to stand still; its acknowledgement makes it `paused`. A workflow is so at once."""
+        if execution.engine is not None and self.elsewhere is not None:
+            execution.pausing = True
+            self.elsewhere.pause(execution)
+            return
         if execution.run is not None:
             self.workflows.pause(execution, execution.run)
             return
@@ -436,12 +479,34 @@ class Lifecycle:
 
     def resume(self, execution: Execution) -> None:
         """Let a paused execution go on."""
+        if execution.engine is not None and self.elsewhere is not None:
+            execution.pausing = False
+            self.elsewhere.resume(execution)
+            return
+        if execution.status is Status.PENDING:
+            self.stand(execution, False)
+            return
         if execution.run is not None:
             self.workflows.resume(execution, execution.run)
             return
         execution.pausing = False
         self.memory.batch.requests.append(rows.requested(self.memory, execution))
         self.effects.resume.append(execution)
+
+    def stand(self, execution: Execution, still: bool) -> None:
+        """A pending one, which was handed over, must not start; or may again."""
+        execution.pausing = still
+        self.memory.batch.requests.append(rows.requested(self.memory, execution))
+        if not still and execution in self._standing:
+            self._standing.remove(execution)
+            self.go_on(execution)
+
+    def _stalls(self, execution: Execution) -> bool:
+        """Whether it has to wait because it, or the workflow around it, is paused."""
+        if execution.pausing:
+            self._standing.append(execution)
+            return True
+        return self.workflows.stalls(execution)
 
     def acknowledged(self, execution: Execution, status: Status) -> None:
         """The backend says that an attempt stands still, or goes on; of one that has ended meanwhile it says nothing."""
@@ -464,6 +529,8 @@ class Lifecycle:
 
     def _note_latest(self, execution: Execution) -> None:
         task = execution.task
-        if task.latest_id == execution.id and not execution.inline:
+        if execution.inline:
+            return
+        if task.latest_id == execution.id or execution.under is not None:
             task.latest_status = execution.status.value
-            self.memory.batch.activity.append(rows.activity(task, 0))
+            self.memory.batch.standings.append(rows.standing(execution, 0))

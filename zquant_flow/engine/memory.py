@@ -6,7 +6,7 @@ Plain records without behaviour of their own. The rows say the same; a new engin
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,6 +92,7 @@ class Execution:
     waiting_for: str | None = None
     percent: float | None = None
     pausing: bool = False
+    """It was asked to stand still, and does not yet; one that another engine has handed over, also before it starts."""
     terminating: str | None = None
     """Why it is being ended: the outcome's kind that was asked for."""
     resume_from: int | None = None
@@ -100,6 +101,12 @@ class Execution:
     run: Run | None = None
     row: Row | None = None
     """The row not yet written, while its turn lasts."""
+    engine: int | None = None
+    """The other engine that drives it; None for this one."""
+    under: int | None = None
+    """The root it belongs to, where another engine has handed it over and knows what stands above."""
+    called: str | None = None
+    """Its node's name there."""
 
     @property
     def root(self) -> Execution:
@@ -108,6 +115,12 @@ class Execution:
         while top.parent is not None:
             top = top.parent
         return top
+
+    @property
+    def root_id(self) -> int:
+        """The id of the top execution, wherever that is driven."""
+        top = self.root
+        return top.under or top.id
 
     @property
     def inline(self) -> bool:
@@ -175,6 +188,14 @@ class Memory:
     """How many batches this term has had."""
     told: bool = False
     """Whether this turn wrote something besides its batch."""
+    take_block: Callable[[], range] | None = None
+    """Takes the next ids from the database, where others take theirs from it too."""
+    _block: range = range(0)
+
+    @property
+    def term(self) -> tuple[int, int]:
+        """The engine's id and epoch."""
+        return self.engine_id, self.epoch
 
     def updates(self, execution: Execution) -> Batch:
         """Where the next change of this execution's row belongs: a second one in a turn is written after the first."""
@@ -188,9 +209,14 @@ class Memory:
         return batch
 
     def new_id(self) -> int:
-        """The next execution id; it is written with the turn's batch."""
-        self.last_id += 1
-        return self.last_id
+        """The next execution id; it is written with the turn's batch, or comes from a block that is this engine's."""
+        if self.take_block is None:
+            self.last_id += 1
+            return self.last_id
+        if not self._block:
+            self._block = self.take_block()
+        number, self._block = self._block[0], self._block[1:]
+        return number
 
     def take_batch(self) -> Batch:
         """The turn's batch, and an empty one in its place."""

@@ -45,7 +45,7 @@ class Operations(Controls):
     @property
     def registry(self) -> Registry:
         """The current definitions and load errors; a value that never changes under its reader."""
-        return self._engine.registrar.registry
+        return self._engine.registrar.registry if self._engine.leads else self._engine.registered.now()
 
     def register(
         self, files: Sequence[LoadedFile], removed: Iterable[str] = (), *, actor: str = "file"
@@ -258,6 +258,8 @@ class Operations(Controls):
             self._note(action, actor, task_id=task_id)
             if was_paused and not task.paused:
                 self._lifecycle.release(task)
+            if was_paused is not task.paused:
+                self._engine.letters.switch(task)
 
         self._call(work)
 

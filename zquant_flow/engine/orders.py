@@ -61,6 +61,8 @@ class Orders:
             order["logical_time"] = from_micros(execution.logical_time).isoformat()
         if execution.parent is not None and execution.parent.run is not None:
             order["node"] = execution.parent.run.plan.names[execution.node]
+        elif execution.called is not None:
+            order["node"] = execution.called
         if execution.definition.bundle is not None:
             order["bundle"] = self._bundle_folder(execution.definition.bundle)
         if action.executor == "command":

@@ -7,17 +7,14 @@ again where a retry is left, else ended. No execution stays as it is for ever (t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from zquant_flow.core.model import TaskDef, decode
 from zquant_flow.core.progress import Step
-from zquant_flow.core.status import FINAL, Status, TriggerType
-from zquant_flow.definitions.registry import Entry
+from zquant_flow.core.status import FINAL, Status
 from zquant_flow.engine.lifecycle import Lifecycle
-from zquant_flow.engine.memory import Execution, Memory, Task
-from zquant_flow.engine.tasks import task_of
-from zquant_flow.store import definitions as store
+from zquant_flow.engine.memory import Execution, Memory
+from zquant_flow.engine.remembering import Remembering
 from zquant_flow.store import queries
 from zquant_flow.store.database import Database
 
@@ -29,26 +26,42 @@ def recover(
     *,
     alive: Iterable[tuple[int, int]],
     outcomes: Iterable[dict[str, Any]],
+    note_elsewhere: Callable[[Execution, int], None] | None = None,
+    leads: bool = True,
 ) -> int:
     """Rebuild what is under way; returns how many executions were found.
 
-    `alive`: (execution, attempt) that the runner carries; `outcomes`: those it kept for us.
+    `alive`: (execution, attempt) that the runner carries; `outcomes`: those it kept for us. With `note_elsewhere` the database
+    is shared: what another engine drives is only remembered, and one that does not lead looks at what it was handed alone.
     """
-    return _Recovery(database, memory, lifecycle).run(set(alive), list(outcomes))
+    return _Recovery(database, memory, lifecycle, note_elsewhere, leads).run(set(alive), list(outcomes))
 
 
 class _Recovery:
-    def __init__(self, database: Database, memory: Memory, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self,
+        database: Database,
+        memory: Memory,
+        lifecycle: Lifecycle,
+        note_elsewhere: Callable[[Execution, int], None] | None,
+        leads: bool,
+    ) -> None:
         self._database = database
         self._memory = memory
         self._lifecycle = lifecycle
-        self._definitions: dict[tuple[int, int], TaskDef] = {}
+        self._note_elsewhere = note_elsewhere
+        self._leads = leads
+        self._remembering = Remembering(database, memory)
+        self._elsewhere: list[Execution] = []
         self._steps: dict[int, Step] = {}
         self._waiting_until: dict[int, int] = {}
 
     def run(self, alive: set[tuple[int, int]], outcomes: list[dict[str, Any]]) -> int:
         executions: dict[int, Execution] = {}
-        trees = queries.unfinished_trees(self._database)
+        if self._leads:
+            trees = queries.unfinished_trees(self._database)
+        else:
+            trees = queries.handed_trees(self._database, self._memory.engine_id)
         for tree in trees:
             self._rebuild(tree, executions)
         reported = {(outcome["id"], outcome["attempt"]) for outcome in outcomes}
@@ -64,7 +77,7 @@ class _Recovery:
         for execution in executions.values():
             if execution.status is Status.PENDING and execution.waiting_for == "overlap":
                 execution.task.queue.append(execution)
-        self._restore_backfills(executions.values())
+        self._restore_backfills([*executions.values(), *self._elsewhere])
         for execution in list(executions.values()):
             self._continue_workflow(execution)
         for outcome in outcomes:
@@ -95,9 +108,12 @@ class _Recovery:
         while pending:
             row, parent = pending.pop()
             execution = self._execution(row, parent)
-            executions[execution.id] = self._memory.executions[execution.id] = execution
+            self._memory.executions[execution.id] = execution
             if not execution.inline:
                 execution.task.remember(execution)
+            if self._is_elsewhere(row, execution):
+                continue
+            executions[execution.id] = execution
             if (
                 execution.inline
                 or execution.definition.workflow is None
@@ -109,75 +125,21 @@ class _Recovery:
             pending += [(child, execution) for child in below if Status(child.status) not in FINAL]
 
     def _execution(self, row: Any, parent: Execution | None) -> Execution:
-        task = self._task(row)
-        definition = self._definition(row.task_id, row.version, task)
-        node = -1
-        action = definition.action
-        if parent is not None and parent.run is not None:
-            node = parent.run.plan.names.index(row.node)
-            if row.inline:
-                assert parent.definition.workflow is not None
-                action = parent.definition.workflow.nodes[node].action
-        execution = Execution(
-            id=row.id,
-            task=task,
-            version=row.version,
-            definition=definition,
-            action=action,
-            trigger_type=TriggerType(row.trigger_type),
-            parent=parent,
-            node=node,
-            status=Status(row.status),
-            logical_time=row.logical_time,
-            params=json.loads(row.params) if row.params else (parent.params if parent else {}),
-            retry_count=row.retry_count,
-            created_time=row.created_time,
-            start_time=row.start_time,
-            attempt_start=row.attempt_start,
-            waiting_for=row.waiting_for,
-            percent=row.progress_percent,
-            pausing=row.pause_requested,
-            terminating="terminated" if row.terminate_requested else None,
-            resume_from=row.resume_from_execution_id,
-            backfill=row.backfill_id,
-        )
-        elapsed = 0.0 if row.start_time is None else max(0.0, (self._memory.now - row.start_time) / 1e6)
-        execution.started_monotonic = self._memory.clock.monotonic() - elapsed
-        if parent is not None and parent.run is not None:
-            parent.run.children[node] = execution
+        if parent is None and not self._leads:
+            execution = self._remembering.handed(row)
+        else:
+            execution = self._remembering.execution(row, parent)
         if row.waiting_until is not None:
             self._waiting_until[row.id] = row.waiting_until
         return execution
 
-    def _task(self, row: Any) -> Task:
-        """The task of an execution; one that was archived meanwhile is built anew, outside the schedule."""
-        known = self._memory.tasks.get(row.task_id) or self._memory.archived.get(row.task_id)
-        if known is not None:
-            return known
-        facts = queries.task_row(self._database, row.task_id)
-        assert facts is not None
-        entry = Entry(
-            id=facts.id,
-            name=facts.name,
-            version=facts.version,
-            content_hash=facts.content_hash,
-            definition=self._definition(facts.id, facts.version, None),
-            source=facts.source or "",
-        )
-        task = self._memory.archived[row.task_id] = task_of(entry, facts)
-        task.archived = True
-        return task
-
-    def _definition(self, task_id: int, version: int, task: Task | None) -> TaskDef:
-        """The definition that an execution was created with."""
-        if task is not None and task.version == version:
-            return task.definition
-        key = (task_id, version)
-        if key not in self._definitions:
-            body = store.body_of(self._database, task_id, version)
-            assert body is not None
-            self._definitions[key] = decode(json.loads(body))
-        return self._definitions[key]
+    def _is_elsewhere(self, row: Any, execution: Execution) -> bool:
+        """Whether another engine drives it: of that one is only remembered that it is active."""
+        if self._note_elsewhere is None or row.owner == self._memory.engine_id:
+            return False
+        self._note_elsewhere(execution, row.owner)
+        self._elsewhere.append(execution)
+        return True
 
     def _rebuild_run(self, execution: Execution, below: list[Any]) -> None:
         workflow = execution.definition.workflow

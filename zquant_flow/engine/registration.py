@@ -12,18 +12,19 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from zquant_flow.core.model import TaskDef, canonical, content_hash, decode, encode
-from zquant_flow.definitions.loader import LoadedFile, LoadError
+from zquant_flow.definitions.loader import LoadedFile
 from zquant_flow.definitions.registry import Change, Claim, Entry, Registry, plan_change
 from zquant_flow.engine import rows
 from zquant_flow.engine.lifecycle import Lifecycle
 from zquant_flow.engine.memory import Memory, Task
+from zquant_flow.engine.registered import entry_of, known_errors
 from zquant_flow.engine.scheduler import Scheduler
 from zquant_flow.engine.tasks import Span, changed_task, new_task, returned_task, task_of
 from zquant_flow.failpoints import reached
 from zquant_flow.store import definitions as store
 from zquant_flow.store.database import Database
 from zquant_flow.store.terms import last_number
-from zquant_flow.wording import packed, restored
+from zquant_flow.wording import packed
 
 ADHOC = "\x1f"
 """Stands between name and digest in the names of hidden tasks; no name of a user can have it."""
@@ -32,7 +33,7 @@ _TAKEN_OVER = ("version", "definition", "folder", "enabled", "anchor", "cursor",
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is known of a name: its id, its newest content, and its row if it is archived."""
+    """What is known of a name: its id, its newest content, and its row if the memory has it not: archived, as a rule."""
 
     id: int
     content_hash: str
@@ -70,7 +71,7 @@ class Registrar:
         by_name: dict[str, Entry] = {}
         names_of: dict[str, list[str]] = {}
         for row in store.current(self._database):
-            entry = _entry_of(row)
+            entry = entry_of(row)
             by_name[entry.name] = entry
             names_of.setdefault(entry.source, []).append(entry.name)
             task = task_of(entry, row)
@@ -80,7 +81,7 @@ class Registrar:
             by_name=by_name,
             by_id={entry.id: entry for entry in by_name.values()},
             names_of={path: tuple(names) for path, names in names_of.items()},
-            errors=self._known_errors(),
+            errors=known_errors(self._database),
         )
 
     def register(
@@ -94,7 +95,7 @@ class Registrar:
         gone = self._prepare_archive(change, registration, actor)
         _prepare_files(change, registration)
         reached("register.decided")
-        store.save(self._database, registration, now=self._memory.now)
+        store.save(self._database, registration, now=self._memory.now, term=self._memory.term)
         reached("register.saved")
         self._waiting = change.waiting
         self._last_id = registration.last_task_id
@@ -146,7 +147,7 @@ class Registrar:
         if row is None or not row.adhoc:
             return None
         if known is None:
-            known = self._memory.archived[task_id] = task_of(_entry_of(row), row)
+            known = self._memory.archived[task_id] = task_of(entry_of(row), row)
             known.archived = True
         return known
 
@@ -175,11 +176,11 @@ class Registrar:
         other = f"{name} ({row.id})"
         while store.tasks_named(self._database, [other]):
             other += "'"
-        store.rename(self._database, row.id, other)
+        store.rename(self._database, row.id, other, term=self._memory.term)
 
     def rename(self, task_id: int, name: str) -> None:
         """The same task under another name."""
-        store.rename(self._database, task_id, name)
+        store.rename(self._database, task_id, name, term=self._memory.term)
         entry = self.registry.by_id[task_id]
         task = self._memory.tasks[task_id]
         del self._memory.by_name[task.name]
@@ -193,6 +194,7 @@ class Registrar:
     ) -> list[tuple[Entry, Task]]:
         """The rows of all claims, and the tasks as they will be in memory."""
         known = self._known(change.claims)
+        registration.last_task_id = max(registration.last_task_id, *(fact.id for fact in known.values()), 0)
         bodies = {name: encode(claim.loaded.task) for name, claim in change.claims.items()}
         hashes = {name: content_hash(body) for name, body in bodies.items()}
         differing = [fact.id for name, fact in known.items() if fact.content_hash != hashes[name]]
@@ -241,8 +243,10 @@ class Registrar:
             return new_task(entry, now), []
         if before.archived is None:
             return changed_task(entry, self._memory.tasks[entry.id], now)
-        body = store.body_of(self._database, before.id, before.version)
-        return returned_task(entry, before.archived, decode(json.loads(body or "{}")), now)
+        body = decode(json.loads(store.body_of(self._database, before.id, before.version) or "{}"))
+        if before.archived.archived_at is None:  # a commit registered it, whose answer was lost
+            return changed_task(entry, task_of(replace(entry, definition=body), before.archived), now)
+        return returned_task(entry, before.archived, body, now)
 
     def _write_task(
         self,
@@ -297,33 +301,6 @@ class Registrar:
                 setattr(task, name, getattr(new, name))
             task.archived = False
             memory.tasks[entry.id] = memory.by_name[entry.name] = task
-
-    def _known_errors(self) -> dict[str, tuple[LoadError, ...]]:
-        found: dict[str, list[LoadError]] = {}
-        for row in store.known_errors(self._database):
-            found.setdefault(row.path, []).append(
-                LoadError(
-                    line=row.line,
-                    column=row.column,
-                    field=row.field,
-                    code=row.code,
-                    message=restored(row.message, row.words),
-                )
-            )
-        return {path: tuple(errors) for path, errors in found.items()}
-
-
-def _entry_of(row: Any) -> Entry:
-    return Entry(
-        id=row.id,
-        name=row.name,
-        version=row.version,
-        content_hash=row.content_hash,
-        definition=decode(json.loads(row.body)),
-        source=row.source or "",
-        document=row.document,
-        line=row.line,
-    )
 
 
 def _entry(claim: Claim, task_id: int, version: int, digest: str) -> Entry:

@@ -15,7 +15,7 @@ def created(memory: Memory, execution: Execution, *, actor: str) -> Row:
     parent = execution.parent
     return {
         "id": execution.id,
-        "root_id": execution.root.id,
+        "root_id": execution.root_id,
         "parent_execution_id": parent.id if parent else None,
         "task_id": execution.task.id,
         "version": execution.version,
@@ -44,7 +44,7 @@ def node_started(memory: Memory, execution: Execution) -> Row:
     assert parent is not None
     return {
         "id": execution.id,
-        "root_id": execution.root.id,
+        "root_id": execution.root_id,
         "parent_execution_id": parent.id,
         "task_id": execution.task.id,
         "version": execution.version,
@@ -67,7 +67,7 @@ def node_skipped(memory: Memory, parent: Execution, node: int, reason: str) -> R
     assert parent.run is not None
     return {
         "id": memory.new_id(),
-        "root_id": parent.root.id,
+        "root_id": parent.root_id,
         "parent_execution_id": parent.id,
         "task_id": parent.task.id,
         "version": parent.version,
@@ -87,7 +87,7 @@ def node_reused(memory: Memory, parent: Execution, reused: Reused) -> Row:
     assert parent.run is not None
     return {
         "id": memory.new_id(),
-        "root_id": parent.root.id,
+        "root_id": parent.root_id,
         "parent_execution_id": parent.id,
         "task_id": reused.task_id,
         "version": reused.version,
@@ -126,6 +126,10 @@ def waiting(memory: Memory, execution: Execution, until: int | None) -> Row:
         "waiting_until": until,
         "updated_time": memory.now,
     }
+
+
+def handed(memory: Memory, execution: Execution, engine: int) -> Row:
+    return {"b_id": execution.id, "owner": engine, "updated_time": memory.now}
 
 
 def paused(memory: Memory, execution: Execution) -> Row:
@@ -211,7 +215,18 @@ def attempted(execution: Execution, outcome: dict[str, Any]) -> Row:
     }
 
 
+def standing(execution: Execution, delta: int) -> Row:
+    """How an execution stands, as its task's row says it of the latest one; and how many are active, more or less."""
+    return {
+        "b_id": execution.task.id,
+        "b_execution_id": execution.id,
+        "delta": delta,
+        "status": execution.status.value,
+    }
+
+
 def activity(task: Task, delta: int) -> Row:
+    """The task's latest execution is another one."""
     return {
         "b_id": task.id,
         "delta": delta,

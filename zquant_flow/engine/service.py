@@ -30,25 +30,29 @@ from zquant_flow.engine.dispatcher import Dispatcher
 from zquant_flow.engine.keys import Keys
 from zquant_flow.engine.lease import Lease
 from zquant_flow.engine.ledger import Ledger
+from zquant_flow.engine.letters import Letters
 from zquant_flow.engine.lifecycle import Lifecycle
 from zquant_flow.engine.memory import Memory
 from zquant_flow.engine.orders import Orders
 from zquant_flow.engine.recovery import recover
+from zquant_flow.engine.registered import Registered
 from zquant_flow.engine.registration import Registrar
 from zquant_flow.engine.resuming import Resuming
 from zquant_flow.engine.scheduler import Scheduler
 from zquant_flow.engine.worker import Backend, Frame, Worker
-from zquant_flow.errors import RunnerUnavailable, Unavailable, ZquantFlowError
+from zquant_flow.errors import NotLeading, RunnerUnavailable, Unavailable, ZquantFlowError
 from zquant_flow.failpoints import reached
 from zquant_flow.store import batch as store_batch
-from zquant_flow.store.database import Database
-from zquant_flow.store.terms import last_number
+from zquant_flow.store.database import Database, take
+from zquant_flow.store.notices import ANYBODY
+from zquant_flow.store.terms import Fenced, last_number
 from zquant_flow.wording import say
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-ENGINE_ID = 1
+BLOCK = 1000
+"""So many ids at a time takes an engine that shares its database."""
 KILL_SECONDS = 15.0
 """How long a stop waits for attempts that have been ended; the runner's own grace is shorter."""
 RUNNER_PAUSE = 1.0
@@ -84,7 +88,7 @@ class Engine:
         """`backend` is made with two callbacks: one for its frames, one for its loss. Without `fires` no schedule fires.
 
         One that `rests` looks at no execution at all: it only keeps tasks, for who works on a data folder that nobody serves.
-        With `lease` (seconds) others may share the database: one drives it, the others stand by in `start`.
+        With `lease` (seconds) others may share the database: one of them leads, and hands executions over to the others.
         """
         self.database = database
         self._clock = clock
@@ -92,9 +96,13 @@ class Engine:
         self._grace = shutdown_grace
         self._fires = fires and not rests
         self.rests = rests
-        self._lease = Lease(database, clock, data_dir, ENGINE_ID, lease)
+        self.lease = Lease(database, clock, data_dir, 0 if rests else slots, lease)
         self.on_fenced: Callable[[], None] = lambda: None
-        """Called in the engine's thread when another has taken over: this one is of no use any more."""
+        """Called in the engine's thread when another has ended its term: this one is of no use any more."""
+        self.on_leading: Callable[[], None] = lambda: None
+        """Called in the engine's thread when it comes to lead after its start; it must not wait for the engine."""
+        self.unwritable: str | None = None
+        """Why the database can't be written now; None while it can, as far as is known."""
         self._committed = threading.Event()
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -107,12 +115,18 @@ class Engine:
         self._listeners: list[Callable[[], None]] = []
         self._replies: list[tuple[Future[Any], Any]] = []
         self._bell = Bell(self.ring) if with_bell else None
-        self.memory = Memory(engine_id=ENGINE_ID, epoch=0, clock=clock, last_id=0)
+        self.memory = Memory(engine_id=0, epoch=0, clock=clock, last_id=0)
+        if self.lease.shared:
+            self.memory.take_block = self._take_block
         self._dispatcher = Dispatcher(slots)
         self.resuming = Resuming(database, self.memory)
         self.keys = Keys(database, self.memory)
         self.lifecycle = Lifecycle(self.memory, self._dispatcher, self._wake_after, self.resuming.successes)
+        self.letters = Letters(database, self.memory, self.lifecycle, self._dispatcher, self.lease)
+        if self.lease.shared:
+            self.lifecycle.elsewhere = self.letters
         self.scheduler = Scheduler(self.memory, self.lifecycle, zone, Ledger(database))
+        self.registered = Registered(database)
         self.registrar = Registrar(database, self.memory, self.scheduler, self.lifecycle, self._finish_turn)
         orders = Orders(
             tasks_dir=tasks_dir,
@@ -133,11 +147,9 @@ class Engine:
         if self._thread is not None:
             return
         self.database.open()
-        term = self._lease.begin(self._stopping)
-        if term is None:
-            return
+        term = self.lease.begin()
         self.memory.now = self._clock.micros()
-        self.memory.epoch, self.memory.turn = term.epoch, 0
+        self.memory.engine_id, self.memory.epoch, self.memory.turn = term.engine_id, term.epoch, 0
         self._build(term.last_heartbeat)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -148,22 +160,42 @@ class Engine:
     def _build(self, last_heartbeat: int | None = None) -> None:
         """Make the memory from the rows and from what the runner says."""
         memory = self.memory
-        memory.last_id = last_number(self.database, "execution")
+        if not self.lease.shared:
+            memory.last_id = last_number(self.database, "execution")
         if self.rests:
             self.registrar.load()
             return
         hello = self._backend.start()
-        self.registrar.load()
-        self.scheduler.start_from(last_heartbeat)
+        if self.leads:
+            self.registrar.load()
+            self.scheduler.start_from(last_heartbeat)
         recover(
             self.database,
             memory,
             self.lifecycle,
             alive=[(id_, attempt) for id_, attempt in hello["attempts"]],
             outcomes=hello["outcomes"],
+            note_elsewhere=self.letters.note_elsewhere if self.lease.shared else None,
+            leads=self.leads,
         )
         self._finish_turn()
         self._backend.forget_spool()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this engine decides what fires, keeps the definitions and takes operations."""
+        return self.lease.leads
+
+    def refuse_following(self) -> None:
+        """Raises NotLeading where another engine decides."""
+        if not self.leads:
+            raise NotLeading(say("another scheduler leads this database, and decides this; ask that one"))
+
+    def _take_block(self) -> range:
+        """The next ids for this engine alone."""
+        with self.database.write() as connection:
+            first = take(connection, "execution", BLOCK)
+        return range(first, first + BLOCK)
 
     def stop(self, *, keep_attempts: bool = False) -> None:
         """Start nothing new, give what runs `shutdown_grace`, then end it (SEMANTICS §7.4); with `keep_attempts` leave it."""
@@ -179,6 +211,7 @@ class Engine:
         self._post(lambda: None)
         self._thread.join()
         self._thread = None
+        self.lease.leave(stays=keep_attempts)
         if not self.rests:
             self._backend.stop(keep_attempts)
         self._refuse_what_waits()
@@ -261,6 +294,13 @@ class Engine:
         """The bell: look at the clock."""
         self._post(self._tick)
 
+    def hear(self, engines: frozenset[int] | None) -> None:
+        """Some process has committed something, with letters for these engines; for None nothing was heard for a while."""
+        if self.rests:
+            return
+        if engines is None or self.memory.engine_id in engines or (ANYBODY in engines and self.leads):
+            self._post(self.letters.read)
+
     def listen(self, listener: Callable[[], None]) -> None:
         """Call `listener` after every commit, in the engine's thread: it must be quick and must not raise."""
         self._listeners.append(listener)
@@ -299,7 +339,7 @@ class Engine:
             work = self._inbox.get()
             try:
                 self.turn(work)
-            except store_batch.Fenced:
+            except Fenced:
                 self._leave()
             except Exception:
                 log.exception("a turn failed", extra={"action": "turn_failed"})
@@ -323,6 +363,7 @@ class Engine:
             self.memory.forget()
             self.lifecycle.forget()
             self.scheduler.forget()
+            self.letters.forget()
             self._dispatcher.forget()
             self._timers.clear()
             try:
@@ -343,8 +384,13 @@ class Engine:
             future.set_exception(Unavailable(say("the change could not be written; try again")))
 
     def turn(self, work: Callable[[], None] | None = None) -> None:
-        """Take all that has come, decide, commit, act. Tests call it with the clock in their hands."""
+        """Take all that has come, decide, commit, act. Tests call it with the clock in their hands.
+
+        What is due by now comes first: a change that has come since must not make it undue.
+        """
         self.memory.now = self._clock.micros()
+        if self._fires and self.leads:
+            self.scheduler.tick()
         while work is not None:
             work()
             try:
@@ -364,6 +410,7 @@ class Engine:
             self._commit(batch)
             reached("turn.committed")
         self.memory.settle()
+        self.letters.settle()
         self._worker.act(effects, orders)
         reached("turn.acted")
         replies, self._replies = self._replies, []
@@ -382,14 +429,16 @@ class Engine:
 
         A commit that got no answer may have happened: the turn's number says so before it is tried again.
         """
-        term = {"engine_id": ENGINE_ID, "epoch": self.memory.epoch, "turn": self.memory.turn}
+        memory = self.memory
+        term = {"engine_id": memory.engine_id, "epoch": memory.epoch, "turn": memory.turn}
         tried = False
         while True:
             try:
                 if not (tried and store_batch.is_applied(self.database, **term)):
                     tried = True
-                    store_batch.apply(self.database, batch, now=self.memory.now, **term)
+                    store_batch.apply(self.database, batch, now=memory.now, shared=self.lease.shared, **term)
             except OperationalError as exc:
+                self.unwritable = str(exc.orig)
                 log.error(
                     "the database can't be written (%s); trying again",
                     exc.orig,
@@ -398,17 +447,25 @@ class Engine:
                 if self._stopping.wait(STORE_PAUSE):
                     raise
             else:
+                self.unwritable = None
                 return
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _tick(self) -> None:
-        self._lease.renew(self.memory.epoch)
-        if self._fires:
+        if self.lease.renew():
+            self._inherit()
+        if self._fires and self.leads:
             self.scheduler.tick()
         now = self._clock.monotonic()
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
+
+    def _inherit(self) -> None:
+        """What another engine drove, or all of it, is this one's from now on: it is in the rows."""
+        self._finish_turn()
+        self._rebuild()
+        self.on_leading()
 
     def _wake_after(self, seconds: float, what: Callable[[], None]) -> None:
         due = self._clock.monotonic() + seconds
@@ -417,7 +474,7 @@ class Engine:
     @property
     def next_wake(self) -> datetime | None:
         """When the engine wants to look at the clock again."""
-        wanted = self.scheduler.next_wake if self._fires else None
+        wanted = self.scheduler.next_wake if self._fires and self.leads else None
         if self._timers:
             seconds = max(0.0, self._timers[0][0] - self._clock.monotonic())
             timer = self._clock.micros() + int(seconds * 1e6) + 1

@@ -57,6 +57,7 @@ class Steps(Protocol):
         code: str | None = None,
         error: str | None = None,
     ) -> None: ...
+    def skip(self, execution: Execution) -> None: ...
     def terminate(self, execution: Execution, why: str = ...) -> None: ...
     def pause(self, execution: Execution) -> None: ...
     def resume(self, execution: Execution) -> None: ...
@@ -265,11 +266,8 @@ class Workflows:
         workflow = parent.definition.workflow
         assert workflow is not None
         for child in list(run.children.values()):
-            rule = workflow.nodes[child.node].trigger_rule
-            if child.status is Status.PENDING and child.start_time is None and not survives_stop(rule):
-                self._steps.end(
-                    child, Status.SKIPPED, code="workflow_stopped", error="a node before it failed"
-                )
+            if not survives_stop(workflow.nodes[child.node].trigger_rule):
+                self._steps.skip(child)
 
     def _vacate(self, parent: Execution) -> None:
         """A node's place under `max_parallel` is free: the next parked one takes it."""
@@ -340,7 +338,7 @@ class Workflows:
         run.paused = True
         self._steps.acknowledged(execution, Status.PAUSED)
         for child in list(run.children.values()):
-            if child.status is Status.RUNNING and not child.pausing:
+            if (child.status is Status.RUNNING or child.engine is not None) and not child.pausing:
                 self._steps.pause(child)
 
     def resume(self, execution: Execution, run: Run) -> None:

@@ -69,11 +69,23 @@ class Spawner:
         loop.watch(reader, self._collect)
 
     def submit(self, job: Job) -> None:
+        if self._threads < min(THREADS, self.pending + 1):
+            self._hire()
+        if not self._threads:
+            reason = os.strerror(errno.EAGAIN)
+            job.error = SpawnFailed("spawn_failed", f"{job.argv[0]} could not be started: {reason}")
+            job.done(job)
+            return
         self.pending += 1
-        if self._threads < min(THREADS, self.pending):
-            self._threads += 1
-            threading.Thread(target=self._work, name="spawner", daemon=True).start()
         self._jobs.put(job)
+
+    def _hire(self) -> None:
+        """One thread more, unless the system has no room for it now."""
+        try:
+            threading.Thread(target=self._work, name="spawner", daemon=True).start()
+        except RuntimeError:
+            return
+        self._threads += 1
 
     def _collect(self, events: int) -> None:
         os.read(self._reader, 4096)

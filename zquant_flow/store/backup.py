@@ -77,7 +77,7 @@ def check_backup(file: Path, *, shown: Path | None = None) -> str:
                 "SELECT name FROM sqlite_master WHERE name = 'alembic_version'"
             ).fetchone()
             found = named and connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    except sqlite3.Error as exc:
+    except (sqlite3.Error, UnicodeDecodeError) as exc:  # what SQLite says of damage may itself be damaged
         damage, found = [str(exc)], None
     if damage != ["ok"]:
         raise BadRequest(say("{file} is damaged: {error}", file=name, error="; ".join(map(str, damage))))

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Executable,
     Update,
     bindparam,
+    case,
     delete,
     insert,
     literal_column,
@@ -26,6 +27,7 @@ from sqlalchemy import (
 from zquant_flow.core.status import ACTIVE
 from zquant_flow.failpoints import reached
 from zquant_flow.store.database import Database
+from zquant_flow.store.notices import tell
 from zquant_flow.store.tables import (
     attempts,
     audit,
@@ -35,19 +37,17 @@ from zquant_flow.store.tables import (
     executions,
     fires,
     idempotency_keys,
+    letters,
     tasks,
 )
 from zquant_flow.store.tallies import grow
+from zquant_flow.store.terms import Fenced
 
 Row = dict[str, Any]
 
 
 class StaleRows(Exception):
     """Rows were not as this engine believed: its memory is wrong."""
-
-
-class Fenced(Exception):
-    """Another engine has begun a later term: this one must touch nothing any more."""
 
 
 @dataclass(slots=True)
@@ -63,6 +63,7 @@ class Batch:
     nodes_reused: list[Row] = field(default_factory=list)
     started: list[Row] = field(default_factory=list)
     waiting: list[Row] = field(default_factory=list)
+    handed: list[Row] = field(default_factory=list)
     paused: list[Row] = field(default_factory=list)
     ended: list[Row] = field(default_factory=list)
     progress: list[Row] = field(default_factory=list)
@@ -70,17 +71,20 @@ class Batch:
     attempts: list[Row] = field(default_factory=list)
     fires: list[Row] = field(default_factory=list)
     activity: list[Row] = field(default_factory=list)
+    standings: list[Row] = field(default_factory=list)
     cursors: list[Row] = field(default_factory=list)
     switches: list[Row] = field(default_factory=list)
     audit: list[Row] = field(default_factory=list)
     keys: list[Row] = field(default_factory=list)
+    letters: list[Row] = field(default_factory=list)
+    obeyed: list[Row] = field(default_factory=list)
     tallies: list[Row] = field(default_factory=list)
     """Listed executions that end here; `store.tallies` says in which shape."""
     void_after: int | None = None
     later: Batch | None = None
     """Second changes of rows that this batch changes already; written after it, in the same transaction."""
     last_id: int = 0
-    """The highest execution id given so far, this batch included."""
+    """The highest execution id given so far, this batch included; 0 where ids come in blocks."""
 
     def __bool__(self) -> bool:
         return self.void_after is not None or any(getattr(self, name) for name in _STATEMENTS)
@@ -135,6 +139,7 @@ _STATEMENTS: Mapping[str, tuple[Executable, bool]] = {
         _execution_update("status", "retry_count", "waiting_for", "waiting_until", was=_ACTIVE),
         True,
     ),
+    "handed": (_execution_update("owner", was=executions.c.status == literal_column("'pending'")), True),
     "paused": (_execution_update("status", "pause_requested", was=_ACTIVE), True),
     "progress": (
         _execution_update(
@@ -175,6 +180,18 @@ _STATEMENTS: Mapping[str, tuple[Executable, bool]] = {
         ),
         False,
     ),
+    "standings": (
+        update(tasks)
+        .where(tasks.c.id == bindparam("b_id"))
+        .values(
+            active_count=tasks.c.active_count + bindparam("delta"),
+            latest_status=case(
+                (tasks.c.latest_execution_id == bindparam("b_execution_id"), bindparam("status")),
+                else_=tasks.c.latest_status,
+            ),
+        ),
+        False,
+    ),
     "cursors": (
         update(tasks).where(tasks.c.id == bindparam("b_id")).values(_known("cursor", "next_fire")),
         False,
@@ -198,6 +215,8 @@ _STATEMENTS: Mapping[str, tuple[Executable, bool]] = {
     ),
     "audit": (insert(audit), True),
     "keys": (insert(idempotency_keys), True),
+    "letters": (insert(letters), True),
+    "obeyed": (delete(letters).where(letters.c.id == bindparam("b_id")), True),
 }
 _NUMBERED = (
     "created",
@@ -206,6 +225,7 @@ _NUMBERED = (
     "nodes_reused",
     "started",
     "waiting",
+    "handed",
     "paused",
     "progress",
     "requests",
@@ -219,8 +239,8 @@ _HEARTBEAT = (
     .values(heartbeat=bindparam("heartbeat"), turn=bindparam("turn"))
 )
 _NUMBERS = text(
-    "UPDATE counters SET value = CASE WHEN name = 'change' THEN value + :count ELSE :last_id END "
-    "WHERE name IN ('change', 'execution') RETURNING name, value"
+    "UPDATE counters SET value = CASE WHEN name = 'change' THEN value + :count "
+    "WHEN value < :last_id THEN :last_id ELSE value END WHERE name IN ('change', 'execution') RETURNING name, value"
 )
 _LAST_TASK = text("UPDATE counters SET value = :id WHERE name = 'task' AND value < :id")
 _VOID = delete(fires).where(fires.c.logical_time > bindparam("after"), fires.c.outcome != "fired")
@@ -242,10 +262,19 @@ def is_applied(database: Database, *, engine_id: int, epoch: int, turn: int) -> 
     return bool(row.turn == turn)
 
 
-def apply(database: Database, batch: Batch, *, engine_id: int, epoch: int, now: int, turn: int = 0) -> None:
+def apply(
+    database: Database,
+    batch: Batch,
+    *,
+    engine_id: int,
+    epoch: int,
+    now: int,
+    turn: int = 0,
+    shared: bool = False,
+) -> None:
     """Write the batch in one transaction; `now` in microseconds. Raises StaleRows and has then written nothing.
 
-    `turn` numbers the batch in its term; `is_applied` asks for it.
+    `turn` numbers the batch in its term; `is_applied` asks for it. In a `shared` database the other processes are told.
     """
     with database.write() as connection:
         fence = {"b_id": engine_id, "b_epoch": epoch, "heartbeat": now, "turn": turn}
@@ -263,6 +292,8 @@ def apply(database: Database, batch: Batch, *, engine_id: int, epoch: int, now: 
                 if rows:
                     _write(connection, name, statement, rows, exact)
         grow(connection, (row for part in batch.parts() for row in part.tallies))
+        if shared:
+            tell(connection, {row["to_engine"] for part in batch.parts() for row in part.letters})
         reached("commit.written")
 
 

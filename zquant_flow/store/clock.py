@@ -32,7 +32,8 @@ class DatabaseClock:
         with self._database.read() as connection:
             theirs = int(connection.execute(_NOW).scalar_one())
         taken = int((self._clock.monotonic() - begin) * 1e6)
-        self._offset = theirs - (before + taken // 2)
+        offset = theirs - (before + taken // 2)
+        self._offset = offset if abs(offset) > taken else 0  # less than the question took is no difference
         if abs(self._offset) > TOLERATED and not self._warned:
             log.warning(
                 "this machine's clock is %.1f s from the database's, which counts",

@@ -5,6 +5,7 @@ SQLite in WAL mode with `synchronous=FULL`: a commit that returned survives a po
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from zquant_flow.errors import Unavailable
 from zquant_flow.store.tables import counters, metadata, partial_indexes_for
@@ -26,6 +27,11 @@ IDLE_SECONDS = 4
 
 BUSY_SECONDS = 5
 """How long a statement waits for another process's lock on an SQLite file before it says so."""
+
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+UNREADABLE = (SQLAlchemyError, ValueError, TypeError, LookupError)
+"""What a start meets in a damaged database: a refusal, or rows that make no sense."""
 
 
 class Database:
@@ -52,15 +58,12 @@ class Database:
         file = self.engine.url.database if self.is_sqlite else None
         if file:
             _refuse_emptied(Path(file))
-            Path(file).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            Path(file).touch(mode=0o600)  # SQLite gives its -wal and -shm the same mode
+            _make_file(Path(file))
         try:
             with self.engine.connect() as connection:
                 version = _schema_version(connection)
         except DBAPIError as exc:
-            shown = self.engine.url.render_as_string(hide_password=True)
-            message = say("the database {url} can't be opened: {error}", url=shown, error=str(exc.orig))
-            raise Unavailable(message) from exc
+            raise self.unusable(exc) from exc
         if version == HEAD:
             return
         if version is None:
@@ -69,6 +72,22 @@ class Database:
         from zquant_flow.store.migrate import upgrade  # Alembic costs 0.3 s and 12 MB: only when behind
 
         upgrade(self.url, version)
+
+    def unusable(self, exc: Exception) -> Unavailable:
+        """What its refusal, or a row that makes no sense, means for who starts on it; the way out of a damaged file."""
+        shown = self.engine.url.render_as_string(hide_password=True)
+        refusal = exc.orig if isinstance(exc, DBAPIError) else None
+        error = str(refusal or f"{type(exc).__name__}: {exc}")
+        if refusal is None or getattr(refusal, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+            return Unavailable(
+                say(
+                    "the database {url} can't be opened: {error}; restore a backup (`zqf db restore`), "
+                    "or move it away to begin anew",
+                    url=shown,
+                    error=error,
+                )
+            )
+        return Unavailable(say("the database {url} can't be opened: {error}", url=shown, error=error))
 
     def close(self) -> None:
         """Give all connections back; a closed database can be opened again."""
@@ -116,6 +135,21 @@ def take(connection: Connection, counter: str, count: int) -> int:
     return int(last) - count + 1
 
 
+def _make_file(file: Path) -> None:
+    """The file, where there is none yet. Raises Unavailable where it can't be written."""
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.touch(mode=0o600)  # SQLite gives its -wal and -shm the same mode
+    except OSError as exc:
+        raise Unavailable(
+            say(
+                "the database file {file} can't be written: {reason}; make it writable, or name another with --database",
+                file=str(file),
+                reason=exc.strerror,
+            )
+        ) from exc
+
+
 def _refuse_emptied(file: Path) -> None:
     """An empty file beside the logs of executions is a loss, and no beginning. Raises Unavailable."""
     if not file.is_file() or file.stat().st_size:
@@ -144,7 +178,12 @@ def _create_engine(url: str) -> Engine:
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves: the driver's own idea of it starts too late
-    connection.execute("PRAGMA journal_mode=WAL")
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+    except UnicodeDecodeError as exc:  # SQLite quotes what it found in a damaged schema
+        error = sqlite3.DatabaseError("database disk image is malformed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error from exc
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA temp_store=MEMORY")
 

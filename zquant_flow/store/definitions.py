@@ -11,6 +11,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from zquant_flow.store.database import Database, take
 from zquant_flow.store.tables import bundles, counters, definitions, load_errors, sources, tasks
+from zquant_flow.store.terms import hold
 
 CHUNK = 500
 
@@ -30,11 +31,12 @@ class Registration:
     last_task_id: int = 0
 
 
-def save(database: Database, registration: Registration, *, now: int) -> None:
-    """Write a change of the registry."""
+def save(database: Database, registration: Registration, *, now: int, term: tuple[int, int]) -> None:
+    """Write a change of the registry; `term` is the writing engine's id and epoch. Raises Fenced where that is over."""
     from zquant_flow.store.tables import fires
 
     with database.write() as connection:
+        hold(connection, *term)
         if registration.last_task_id:
             connection.execute(
                 update(counters).where(counters.c.name == "task"), {"value": registration.last_task_id}
@@ -101,9 +103,10 @@ def _save_errors(connection: Connection, errors: Mapping[str, Sequence[Mapping[s
     _insert(connection, load_errors, rows)
 
 
-def rename(database: Database, task_id: int, name: str) -> None:
-    """Give a task another name."""
+def rename(database: Database, task_id: int, name: str, *, term: tuple[int, int]) -> None:
+    """Give a task another name. Raises Fenced as `save` does."""
     with database.write() as connection:
+        hold(connection, *term)
         number = take(connection, "change", 1)
         connection.execute(update(tasks).where(tasks.c.id == task_id).values(name=name, change_seq=number))
 
@@ -142,6 +145,20 @@ def current(database: Database) -> Sequence[Any]:
     with database.read() as connection:
         return connection.execute(
             select(tasks, definitions.c.body).select_from(joined).where(tasks.c.archived_at.is_(None))
+        ).all()
+
+
+def changed_since(database: Database, number: int) -> Sequence[Any]:
+    """The tasks that changed after that change, archived ones too, with the JSON of their current definitions as `body`."""
+    joined = tasks.join(
+        definitions, (definitions.c.task_id == tasks.c.id) & (definitions.c.version == tasks.c.version)
+    )
+    with database.read() as connection:
+        return connection.execute(
+            select(tasks, definitions.c.body)
+            .select_from(joined)
+            .where(tasks.c.change_seq > number, ~tasks.c.adhoc)
+            .order_by(tasks.c.change_seq)
         ).all()
 
 

@@ -41,6 +41,29 @@ def unfinished_trees(database: Database) -> list[list[Any]]:
         ]
 
 
+def handed_trees(database: Database, engine_id: int) -> list[list[Any]]:
+    """Every execution that was handed over to this engine and has not ended, with the nodes below it."""
+    with database.read() as connection:
+        tops = connection.execute(
+            select(executions)
+            .where(LISTED, _ACTIVE, executions.c.owner == engine_id)
+            .order_by(executions.c.id)
+        ).all()
+        return [
+            [
+                top,
+                *connection.execute(
+                    select(executions)
+                    .where(executions.c.root_id == top.root_id, executions.c.parent_execution_id == top.id)
+                    .order_by(executions.c.id)
+                ),
+            ]
+            if _has_children(top)
+            else [top]
+            for top in tops
+        ]
+
+
 def _has_children(root: Any) -> bool:
     return bool(root.status != "pending")
 

@@ -111,6 +111,16 @@ sources = Table(
 )
 """The files as they were last read: unchanged ones are not read again after a restart."""
 
+authored = Table(
+    "authored",
+    metadata,
+    Column("path", Text, primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("text", Text),
+)
+"""Files of the tasks folder that were made or changed by request, for the folders of the other machines; without `text` it is
+gone, and a file with that digest has to go there too. Kept only where schedulers share the database."""
+
 load_errors = Table(
     "load_errors",
     metadata,
@@ -358,9 +368,48 @@ engines = Table(
     Column("started_time", BigInteger, nullable=False),
     Column("turn", BigInteger, nullable=False, server_default="0"),
     Column("owner", Text, nullable=False, server_default=""),
+    Column("slots", Integer, nullable=False, server_default="0"),
+    Column("drift", Integer, nullable=False, server_default="0"),
 )
 """`epoch` grows with each term: a writer whose epoch is not the row's has been fenced off. `turn` counts the batches of a term,
-so that one whose commit got no answer can be looked up."""
+so that one whose commit got no answer can be looked up. `slots`: the places it offers to others' executions; `drift`: how many
+files of its tasks folder differ from what is registered (-1: the folder can't be read)."""
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("engine_id", Integer, nullable=False),
+)
+"""`scheduler`: the engine that leads. It holds as long as that engine's heartbeat is fresh; who takes it ends that one's term."""
+
+letters = Table(
+    "letters",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("to_engine", Integer, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("subject", BigInteger, nullable=False),
+    Column("word", String(32), nullable=False, server_default=""),
+)
+"""What engines tell each other, written by the transaction that decides it and deleted by the one that obeys: exactly once.
+`to_engine` 0 is whoever leads; `subject` is an execution, or a task; `word` is a status, or a reason."""
+
+Index("ix_letters_to_engine", letters.c.to_engine)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("to_engine", Integer, nullable=False),
+    Column("actor", String(100), nullable=False),
+    Column("request", Text, nullable=False),
+    Column("answer", Text),
+    Column("created_time", BigInteger, nullable=False),
+)
+"""Requests that came to a process which can't decide them, with what the one that can has answered."""
+
+Index("ix_calls_to_engine", calls.c.to_engine)
 
 
 def partial_indexes_for(dialect: str) -> None:

@@ -26,6 +26,8 @@ def upgrade() -> None:
     op.add_column("executions", sa.Column("backfill_id", sa.BigInteger()))
     op.add_column("engines", sa.Column("turn", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("engines", sa.Column("owner", sa.Text(), nullable=False, server_default=""))
+    for name in ("slots", "drift"):
+        op.add_column("engines", sa.Column(name, sa.Integer(), nullable=False, server_default="0"))
     op.drop_index("ix_executions_task_id_id", "executions")
     for name, columns in _BY_TIME.items():
         op.create_index(name, "executions", columns, sqlite_where=_LISTED, postgresql_where=_LISTED)
@@ -34,6 +36,7 @@ def upgrade() -> None:
     op.create_index("ix_tasks_next_fire", "tasks", ["next_fire"])
     _create_tallies()
     _create_the_rest()
+    _create_what_engines_say()
 
 
 def _create_tallies() -> None:
@@ -100,3 +103,41 @@ def _create_the_rest() -> None:
         sa.UniqueConstraint("name", name=op.f("uq_tokens_name")),
         sa.UniqueConstraint("digest", name=op.f("uq_tokens_digest")),
     )
+
+
+def _create_what_engines_say() -> None:
+    number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    op.create_table(
+        "authored",
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("text", sa.Text()),
+        sa.PrimaryKeyConstraint("path", name=op.f("pk_authored")),
+    )
+    op.create_table(
+        "leases",
+        sa.Column("name", sa.String(length=32), nullable=False),
+        sa.Column("engine_id", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_leases")),
+    )
+    op.create_table(
+        "letters",
+        sa.Column("id", number, nullable=False),
+        sa.Column("to_engine", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("subject", sa.BigInteger(), nullable=False),
+        sa.Column("word", sa.String(length=32), nullable=False, server_default=""),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_letters")),
+    )
+    op.create_index("ix_letters_to_engine", "letters", ["to_engine"])
+    op.create_table(
+        "calls",
+        sa.Column("id", number, nullable=False),
+        sa.Column("to_engine", sa.Integer(), nullable=False),
+        sa.Column("actor", sa.String(length=100), nullable=False),
+        sa.Column("request", sa.Text(), nullable=False),
+        sa.Column("answer", sa.Text()),
+        sa.Column("created_time", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_calls")),
+    )
+    op.create_index("ix_calls_to_engine", "calls", ["to_engine"])
