@@ -19,7 +19,7 @@ from rich.table import Table
 
 from tests.databases import KINDS, fresh_database
 from tests.faults.checker import Report
-from tests.faults.trials import killed_at_random
+from tests.faults.trials import killed_at_random, killed_in_turn
 from zquant_flow.failpoints import POINTS
 
 ROUNDS_OF_A_WORLD = 25
@@ -31,6 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="make faults")
     parser.add_argument("--rounds", type=int, default=1000, help="random kills on each database")
     parser.add_argument("--points", type=int, default=20, help="deaths at each named point on each database")
+    parser.add_argument("--pairs", type=int, default=120, help="kills of one of two schedulers")
     parser.add_argument("--kinds", nargs="*", default=list(KINDS))
     parser.add_argument("--seed", type=int, default=1)
     wanted = parser.parse_args(arguments)
@@ -55,8 +56,28 @@ def main(arguments: Sequence[str]) -> int:
                 *(_zero(sum(len(getattr(report, name)) for report in reports)) for name in _KINDS),
                 f"{(time.monotonic() - begin) / 60:.1f}",
             )
+    if "postgresql" in wanted.kinds and wanted.pairs:
+        clean &= _pairs(console, table, wanted.pairs, wanted.seed)
     console.print(table)
     return 0 if clean else 1
+
+
+def _pairs(console: Console, table: Table, rounds: int, seed: int) -> bool:
+    begin = time.monotonic()
+    root = Path(tempfile.mkdtemp(prefix="zqf-faults-"))
+    with fresh_database("postgresql", root) as url:
+        report = killed_in_turn(root / "pair", rounds=rounds, seed=seed, url=url)
+    console.print(f"[dim]two schedulers: {rounds} kills, seed {seed}: {report.faults or 'clean'}[/dim]")
+    table.add_row(
+        "postgresql: two schedulers, one killed each 5 s",
+        str(rounds),
+        *(f"{getattr(report, name):,}" for name in ("instants", "executions", "attempts")),
+        *(_zero(len(getattr(report, name))) for name in _KINDS),
+        f"{(time.monotonic() - begin) / 60:.1f}",
+    )
+    if not report.faults:
+        shutil.rmtree(root, ignore_errors=True)
+    return not report.faults
 
 
 def _run(

@@ -16,6 +16,7 @@ from tests.databases import fresh_database
 from tests.e2e.serving import until
 from tests.engine.conftest import EVERY_MINUTE
 from tests.faults.checker import Checker
+from tests.faults.trials import killed_in_turn
 from tests.faults.world import World
 from zquant_flow.store.terms import Fenced, beat, begin_term, lead
 from zquant_flow.testing import Harness, command_task
@@ -244,3 +245,10 @@ def test_a_fenced_engine_registers_no_file(tmp_path: Path, url: str) -> None:
             h.define(command_task("two"))
         with h.database.read() as connection:
             assert connection.execute(text("SELECT name FROM tasks")).scalars().all() == ["one"]
+
+
+def test_two_schedulers_of_which_one_is_killed_again_and_again_lose_nothing(tmp_path: Path) -> None:
+    with fresh_database("postgresql", tmp_path) as url:
+        report = killed_in_turn(tmp_path / "pair", rounds=3, seed=9, url=url, every=3.0, tasks=8)
+    assert report.faults == {}
+    assert report.executions > 20

@@ -42,6 +42,52 @@ def killed_at_random(
             checker.close()
 
 
+def killed_in_turn(
+    root: Path,
+    *,
+    rounds: int,
+    seed: int,
+    url: str,
+    every: float = 5.0,
+    tasks: int = 20,
+    progress: Callable[[int], None] = lambda number: None,
+) -> Report:
+    """Two schedulers share a database; one or the other is killed each `every` seconds, and started again at once."""
+    pair = [World(root / name, seed=seed, url=url, tasks=tasks) for name in ("one", "two")]
+    pair[1].ledger = pair[0].ledger
+    for path in pair[1].tasks.glob("*.yaml"):
+        path.write_text((pair[0].tasks / path.name).read_text())
+    for world in pair:
+        world.start(ZQUANT_FLOW_LEASE_SECONDS="2")
+        world.wait_ready()
+    checker = Checker(pair[0])
+    try:
+        for number in range(rounds):
+            victim = pair[0].chance.choice(pair)
+            time.sleep(pair[0].chance.uniform(every / 2, every * 1.5))
+            victim.kill()
+            victim.start(ZQUANT_FLOW_LEASE_SECONDS="2")
+            victim.wait_ready()
+            found = checker.at_any_moment()
+            if found.faults:
+                return found
+            progress(number + 1)
+        return _pair_at_rest(pair, checker)
+    finally:
+        checker.close()
+
+
+def _pair_at_rest(pair: Sequence[World], checker: Checker) -> Report:
+    time.sleep(4.0)  # whoever leads by now watches its folder
+    for world in pair:
+        world.hold_fire()
+    report = _settled(checker)
+    for world in pair:
+        if (code := world.stop()) != 0:
+            report.damage.append(f"a server ended with {code}")
+    return _left_over(report, *pair)
+
+
 def _killed(world: World) -> None:
     world.start()
     if world.chance.random() < 0.2:
@@ -65,18 +111,28 @@ def _at_rest(world: World, checker: Checker) -> Report:
     world.wait_ready()
     time.sleep(2.5)
     world.hold_fire()
+    report = _settled(checker)
+    code = world.stop()
+    if code != 0:
+        report.damage.append(f"the last server ended with {code}")
+    return _left_over(report, world)
+
+
+def _settled(checker: Checker) -> Report:
     deadline = time.monotonic() + REST_SECONDS
     while True:
         report = checker.at_rest()
         if not report.faults or time.monotonic() > deadline:
-            break
+            return report
         time.sleep(0.2)
-    code = world.stop()
-    if code != 0:
-        report.damage.append(f"the last server ended with {code}")
+
+
+def _left_over(report: Report, *worlds: World) -> Report:
+    """What lives on, and what was logged that should not have to be, once all servers have been stopped."""
     deadline = time.monotonic() + 10
-    while world.left() and time.monotonic() < deadline:
+    while any(world.left() for world in worlds) and time.monotonic() < deadline:
         time.sleep(0.1)
-    report.orphans = world.left()
-    report.damage += world.errors()
+    for world in worlds:
+        report.orphans += world.left()
+        report.damage += world.errors()
     return report
