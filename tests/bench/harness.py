@@ -61,10 +61,16 @@ def scratch() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def scheduler(folder: Path, *, slots: int = 10, watch: bool = False) -> Iterator[Scheduler]:
-    """A scheduler in this process, on the real store and runner."""
+def scheduler(
+    folder: Path, *, slots: int = 10, watch: bool = False, url: str | None = None
+) -> Iterator[Scheduler]:
+    """A scheduler in this process, on the real store and runner; on SQLite without `url`."""
     settings = load_settings(
-        tasks_dir=folder / "tasks", data_dir=folder / "data", thread_pool_size=slots, shutdown_grace=1.0
+        tasks_dir=folder / "tasks",
+        data_dir=folder / "data",
+        thread_pool_size=slots,
+        shutdown_grace=1.0,
+        database_url=url,
     )
     made = assemble(settings, watch=watch)
     made.start()

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.bench.harness import Figure, bench, median, run_task, scheduler, scratch
+from tests.databases import fresh_database
 from zquant_flow.store import queries
 
 _WIDE = """
@@ -53,11 +54,11 @@ def chain(n: int = {n}):
 """
 
 
-def _rate(isolation: str, size: int, slots: int, rounds: int = 3) -> float:
+def _rate(isolation: str, size: int, slots: int, rounds: int = 3, url: str | None = None) -> float:
     """Nodes a second of a parallel workflow of no-op Python nodes, warm; the median of the rounds."""
     with scratch() as folder:
         (folder / "tasks" / "wide.py").write_text(_WIDE.format(isolation=isolation, size=size))
-        with scheduler(folder, slots=slots) as made:
+        with scheduler(folder, slots=slots, url=url) as made:
             run_task(made, "warm")
             seconds = []
             for _ in range(rounds):
@@ -78,6 +79,17 @@ def thread_nodes() -> Sequence[Figure]:
             True,
         )
     ]
+
+
+@bench
+def postgresql() -> Sequence[Figure]:
+    """Beside SQLite, in turns, so that a noisy machine is noisy for both."""
+    shares = []
+    for _ in range(3):
+        ours = _rate("thread", 10_000, 64, 1)
+        with scratch() as folder, fresh_database("postgresql", folder) as url:
+            shares.append(100 * _rate("thread", 10_000, 64, 1, url) / ours)
+    return [Figure("10,000 thread nodes on PostgreSQL, share of SQLite", median(shares), "%", 60, True)]
 
 
 @bench

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Executable,
+    Table,
     Update,
     bindparam,
     case,
@@ -26,6 +27,7 @@ from sqlalchemy import (
 
 from zquant_flow.core.status import ACTIVE
 from zquant_flow.failpoints import reached
+from zquant_flow.store.arrays import insert_rows, update_rows
 from zquant_flow.store.database import Database
 from zquant_flow.store.notices import tell
 from zquant_flow.store.tables import (
@@ -44,6 +46,9 @@ from zquant_flow.store.tallies import grow
 from zquant_flow.store.terms import Fenced
 
 Row = dict[str, Any]
+
+FEW = 3
+"""So many rows are not worth a statement of their own kind."""
 
 
 class StaleRows(Exception):
@@ -233,6 +238,22 @@ _NUMBERED = (
     "switches",
 )
 
+_STILL_ACTIVE = "executions.status IN ('pending', 'running', 'paused')"
+_WAITS = "executions.status = 'pending'"
+_AT_ONCE: Mapping[str, tuple[Table, str | None, str]] = {
+    # name: (table, the condition of an update, what else it sets); for PostgreSQL, and for many rows
+    "created": (executions, None, ""),
+    "nodes_started": (executions, None, ""),
+    "nodes_skipped": (executions, None, ""),
+    "nodes_reused": (executions, None, ""),
+    "attempts": (attempts, None, ""),
+    "fires": (fires, None, ""),
+    "started": (executions, _WAITS, ""),
+    "waiting": (executions, _STILL_ACTIVE, ""),
+    "ended": (executions, _STILL_ACTIVE, "waiting_for = NULL, waiting_until = NULL, "),
+}
+"""The lists that are long where much happens, and have no row twice."""
+
 _HEARTBEAT = (
     update(engines)
     .where(engines.c.id == bindparam("b_id"), engines.c.epoch == bindparam("b_epoch"))
@@ -289,7 +310,9 @@ def apply(
         for part in batch.parts():
             for name, (statement, exact) in _STATEMENTS.items():
                 rows = getattr(part, name)
-                if rows:
+                if len(rows) > FEW and name in _AT_ONCE and not database.is_sqlite:
+                    _check(name, _write_at_once(connection, name, rows), rows)
+                elif rows:
                     _write(connection, name, statement, rows, exact)
         grow(connection, (row for part in batch.parts() for row in part.tallies))
         if shared:
@@ -309,5 +332,17 @@ def _number(connection: Connection, batch: Batch) -> None:
 
 def _write(connection: Connection, name: str, statement: Executable, rows: list[Row], exact: bool) -> None:
     hit = connection.execute(statement, rows).rowcount
-    if exact and hit not in (len(rows), -1):
+    if exact:
+        _check(name, hit, rows)
+
+
+def _write_at_once(connection: Connection, name: str, rows: list[Row]) -> int:
+    table, condition, more = _AT_ONCE[name]
+    if condition is None:
+        return insert_rows(connection, table, rows)
+    return update_rows(connection, table, rows, condition, more)
+
+
+def _check(name: str, hit: int, rows: list[Row]) -> None:
+    if hit not in (len(rows), -1):
         raise StaleRows(f"{name}: {hit} of {len(rows)} rows were as expected")
