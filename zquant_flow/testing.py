@@ -227,7 +227,7 @@ def command_task(name: str, **keys: Any) -> TaskDef:
 
 def workflow_task(name: str, nodes: Sequence[Node], **keys: Any) -> TaskDef:
     """A workflow of these nodes; `keys` are fields of Workflow, `schedule` and `overlap` of TaskDef."""
-    outer = {key: keys.pop(key) for key in ("schedule", "overlap", "params") if key in keys}
+    outer = {key: keys.pop(key) for key in ("schedule", "overlap", "params", "after") if key in keys}
     return TaskDef(
         name=name, task_type=TaskType.WORKFLOW, workflow=Workflow(nodes=tuple(nodes), **keys), **outer
     )

@@ -64,6 +64,17 @@ def test_hello_says_hello(client):
     assert [(attempt["outcome"], attempt["exit_code"]) for attempt in found["attempts"]] == [("success", 0)]
 
 
+def test_tasks_run_after_others_and_when_their_data_is_new(client):
+    client.succeeded("quotes")
+    assert client.get("/executions", q="quotes-report")["total"] == 0
+    client.succeeded("trading-days")
+    for name in ("quotes-report", "quotes-warehouse"):
+        task_id = client.find(name)["id"]
+        found = until(lambda: client.get(f"/tasks/{task_id}/executions")["executions"], name)  # noqa: B023
+        ended = client.ended(found[0]["id"])
+        assert (ended["status"], ended["trigger_type"]) == ("success", "event")
+
+
 def test_demo_shows_its_progress_while_it_runs(client):
     running = client.trigger("demo")
 

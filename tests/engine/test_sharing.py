@@ -262,6 +262,8 @@ def test_a_silent_follower_loses_what_it_drove(two: Two) -> None:
     two.b.engine.ring()
     two.b.engine._thread.join(10)  # type: ignore[union-attr]
     assert fenced
+    two.b.engine.ring()  # what comes after its end is nothing to a stop
+    two.b.engine.stop()
     assert (execution, "terminated") in two.b.backend.terminated
 
 

@@ -10,6 +10,8 @@ _NAMES = {
     "NodeForm": "NodeDefinition",
     "RuleForm": "ScheduleRule",
     "BackoffForm": "RetryBackoff",
+    "AfterForm": "RunAfter",
+    "On": "AwaitedEnd",
 }
 _IN_CONFIG = (
     *("command", "python", "shell", "env", "working_dir", "timeout", "isolation", "params"),

@@ -49,6 +49,9 @@ _TASK: dict[str, JsonValue] = {
     "executor": "command",
     "params": {},
     "overlap": "skip",
+    "after": None,
+    "produces": [],
+    "consumes": [],
     "archived_time": None,
     "warnings": [],
 }
@@ -96,6 +99,14 @@ _EXECUTION: dict[str, JsonValue] = {
 # ── tasks ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+class AfterOut(BaseModel):
+    """The tasks after whose ends it runs: which ends, and within how many seconds of each other (null: whenever)."""
+
+    tasks: list[str]
+    on: str
+    within: float | None
+
+
 class TaskOut(BaseModel):
     """A task as lists and details show it; `progress` is 0 to 100, `schedule_status` as docs/states.md says."""
 
@@ -132,6 +143,9 @@ class TaskOut(BaseModel):
     executor: str | None
     params: dict[str, Any]
     overlap: str
+    after: AfterOut | None
+    produces: list[str]
+    consumes: list[str]
     archived_time: datetime | None
     warnings: list[str] = Field(default_factory=list)
     nodes: list[NodeOut] | None = None

@@ -8,7 +8,7 @@ from typing import Any
 
 from zquant_flow.api.models import AttemptOut, ExecutionOut
 from zquant_flow.core.instants import from_micros
-from zquant_flow.core.model import DEFAULT_RETRY_INTERVAL, Action, Isolation, Node, TaskDef, Workflow
+from zquant_flow.core.model import DEFAULT_RETRY_INTERVAL, Action, After, Isolation, Node, TaskDef, Workflow
 from zquant_flow.core.status import Status, schedule_status
 from zquant_flow.definitions.json_values import MAX_DEPTH, to_plain
 from zquant_flow.definitions.loader import LoadError
@@ -61,9 +61,19 @@ def task_out(
         "executor": definition.action.executor if definition.action else None,
         "params": dict(definition.params),
         "overlap": definition.overlap.value,
+        "after": _after_out(definition.after),
+        "produces": list(definition.produces),
+        "consumes": list(definition.consumes),
         "archived_time": from_micros(row.archived_at),
         "warnings": list(warnings),
     }
+
+
+def _after_out(after: After | None) -> dict[str, Any] | None:
+    if after is None:
+        return None
+    within = None if after.within is None else after.within.total_seconds()
+    return {"tasks": list(after.tasks), "on": after.on.value, "within": within}
 
 
 def execution_out(row: Any, *, attempts: Iterable[Any] | None = None) -> dict[str, Any]:

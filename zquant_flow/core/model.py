@@ -14,6 +14,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from zquant_flow.core.waits import On
+
 
 class TaskType(StrEnum):
     MANUAL = "manual_task"
@@ -68,6 +70,7 @@ class Isolation(StrEnum):
 DEFAULT_TIMEOUT = timedelta(hours=1)
 DEFAULT_RETRY_INTERVAL = timedelta(seconds=60)
 DEFAULT_MISFIRE_GRACE = timedelta(seconds=300)
+DEFAULT_WITHIN = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +153,15 @@ class Workflow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class After:
+    """It runs when all of these tasks have ended so, each within a time of the others (None: whenever)."""
+
+    tasks: tuple[str, ...]
+    on: On = On.SUCCESS
+    within: timedelta | None = DEFAULT_WITHIN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDef:
     """All that a file, or the API, says about a task. Of `action` and `workflow` at most one is set."""
 
@@ -167,6 +179,11 @@ class TaskDef:
     """What it says of retries where it has no action of its own to say it of: the default of a workflow's inline nodes."""
     bundle: str | None = None
     """Hash of the Python sources this definition runs from, if it has any."""
+    after: After | None = None
+    produces: tuple[str, ...] = ()
+    """Names of data that a success of it makes."""
+    consumes: tuple[str, ...] = ()
+    """Names of data; it runs when all of them are new."""
 
 
 def content_hash(encoded: Mapping[str, Any]) -> str:
@@ -188,6 +205,14 @@ def encode(task: TaskDef) -> dict[str, Any]:
     _put(out, "params", dict(task.params), {})
     _put(out, "overlap", task.overlap.value, Overlap.SKIP.value)
     _put(out, "bundle", task.bundle, None)
+    _put(out, "produces", list(task.produces), [])
+    _put(out, "consumes", list(task.consumes), [])
+    if task.after:
+        out["after"] = {
+            "tasks": list(task.after.tasks),
+            "on": task.after.on.value,
+            "within": _seconds(task.after.within),
+        }
     out |= _encode_retry(task.retry)
     if task.schedule:
         out["schedule"] = _encode_schedule(task.schedule)
@@ -214,8 +239,17 @@ def decode(encoded: Mapping[str, Any]) -> TaskDef:
         action=_decode_action(action) if action else None,
         workflow=_decode_workflow(workflow) if workflow else None,
         bundle=get("bundle"),
+        after=_decode_after(get("after")),
+        produces=tuple(get("produces", ())),
+        consumes=tuple(get("consumes", ())),
         retry=_decode_retry(encoded),
     )
+
+
+def _decode_after(encoded: Mapping[str, Any] | None) -> After | None:
+    if encoded is None:
+        return None
+    return After(tasks=tuple(encoded["tasks"]), on=On(encoded["on"]), within=_delta(encoded["within"]))
 
 
 def _put(out: dict[str, Any], key: str, value: Any, default: Any) -> None:

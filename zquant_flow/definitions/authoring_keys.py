@@ -32,6 +32,9 @@ class ScheduleKeys(TypedDict, total=False):
     catchup_limit: int
     misfire_grace_time: Duration
     overlap: Literal["skip", "queue", "allow", "replace"]
+    after: str | Sequence[str] | Mapping[str, Any]
+    produces: str | Sequence[str]
+    consumes: str | Sequence[str]
     enabled: bool
     params: Mapping[str, Any]
     env: Mapping[str, str]

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from zquant_flow.core.model import Catchup, Isolation, OnFailure, Overlap, TaskType, TriggerRule, WorkflowType
+from zquant_flow.core.waits import On
 from zquant_flow.definitions.durations import parse_duration
 from zquant_flow.definitions.faults import did_you_mean
 from zquant_flow.wording import say
@@ -29,7 +30,6 @@ PLANNED = (
     "for_each",
     "expected_within",
     "notify",
-    "after",
     "on_file",
 )
 """Words that are reserved, and refused until they do something."""
@@ -263,6 +263,34 @@ class NodeForm(ActionForm):
     trigger_rule: TriggerRule | None = None
 
 
+def _list_of_one(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _tasks_alone(value: Any) -> Any:
+    return {"tasks": value} if isinstance(value, (str, list, tuple)) else value
+
+
+Names = Annotated[
+    list[Name],
+    BeforeValidator(_list_of_one, json_schema_input_type=Name | list[Name]),
+    Field(min_length=1, max_length=100),
+]
+
+
+class AfterForm(Form):
+    """The tasks whose ends are waited for."""
+
+    tasks: Names
+    on: On = On.SUCCESS
+    within: Bound | None = None
+
+
+AfterTasks = Annotated[
+    AfterForm, BeforeValidator(_tasks_alone, json_schema_input_type=Name | list[Name] | AfterForm)
+]
+
+
 class TaskForm(ActionForm):
     name: Name
     task_type: TaskType | None = None
@@ -279,6 +307,9 @@ class TaskForm(ActionForm):
     catchup_limit: Annotated[int, Field(strict=True, ge=1, le=10_000)] | None = None
     misfire_grace_time: Duration | None = None
     overlap: Overlap | None = None
+    after: AfterTasks | None = None
+    produces: Names | None = None
+    consumes: Names | None = None
     enabled: bool = True
     workflow_type: WorkflowType | None = None
     on_failure: OnFailure | None = None

@@ -6,7 +6,7 @@ and what can't be loaded yet (a name in use, a task that is not there) waits and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -68,14 +68,9 @@ class Registry:
         return Registry(by_name, by_id, names_of, errors)
 
     def users_of(self, name: str) -> list[Entry]:
-        """The workflows that refer to the task of this name, by name."""
+        """The workflows that refer to the task of this name, and the tasks that run after it, by name."""
         return sorted(
-            (
-                entry
-                for entry in self.by_name.values()
-                if entry.definition.workflow is not None
-                and any(node.task == name for node in entry.definition.workflow.nodes)
-            ),
+            (entry for entry in self.by_name.values() if name in _wanted(entry.definition)),
             key=lambda entry: entry.name,
         )
 
@@ -131,6 +126,10 @@ class _Planner:
         self.change = Change(waiting=dict(waiting))
         self.owner = {name: entry.source for name, entry in registry.by_name.items()}
         self.freed: set[str] = set()
+        self._told = {
+            name: entry.definition for name, entry in registry.by_name.items() if _is_told(entry.definition)
+        }
+        """The tasks that events start."""
 
     def plan(self, files: Sequence[LoadedFile], removed: Iterable[str]) -> Change:
         for path in removed:
@@ -159,6 +158,7 @@ class _Planner:
 
     def _archive(self, name: str) -> None:
         self.owner.pop(name, None)
+        self._told.pop(name, None)
         self.freed.add(name)
         self.change.claims.pop(name, None)
         self.change.archived.append(name)
@@ -185,6 +185,9 @@ class _Planner:
             name = loaded.task.name
             self.owner[name] = file.path
             change.claims[name] = Claim(file.path, loaded)
+            self._told.pop(name, None)
+            if _is_told(loaded.task):
+                self._told[name] = loaded.task
             if name in change.archived:
                 change.archived.remove(name)
         change.names_of[file.path] = names
@@ -232,14 +235,27 @@ class _Planner:
             )
             for position, node, name in _references(loaded.task)
             if name not in own and name not in self.owner
+        ] + [
+            _error(
+                loaded,
+                "task_missing",
+                say(
+                    "`after` names task {name!r}, which is not registered{hint}",
+                    name=name,
+                    hint=did_you_mean(name, self.owner),
+                ),
+                field="after",
+            )
+            for name in _awaited(loaded.task)
+            if name not in own and name not in self.owner
         ]
 
     def _circles(self, loaded: LoadedDefinition, own: Mapping[str, LoadedDefinition]) -> list[LoadError]:
-        """A workflow can't contain itself, also not by way of other files."""
+        """A workflow can't contain itself, and nothing can lead to itself, also not by way of other files."""
         start = loaded.task.name
-        path = self._way_back(start, loaded.task, own)
+        path = self._way_back(start, loaded.task, own, lambda task: [name for *_, name in _references(task)])
         if path is None:
-            return []
+            return self._event_circles(loaded, own)
         shown = " -> ".join([start, *path])
         return [
             _error(
@@ -250,12 +266,45 @@ class _Planner:
             )
         ]
 
-    def _way_back(self, goal: str, task: TaskDef, own: Mapping[str, LoadedDefinition]) -> list[str] | None:
+    def _event_circles(
+        self, loaded: LoadedDefinition, own: Mapping[str, LoadedDefinition]
+    ) -> list[LoadError]:
+        """An end that leads to another run of the same task would never come to rest."""
+        told = {name: task for name, task in self._told.items() if name not in own}
+        told |= {name: other.task for name, other in own.items() if _is_told(other.task)}
+        if not told:
+            return []
+        listeners: dict[str, list[str]] = {}
+        for name, task in told.items():
+            for source in (*_awaited(task), *map(_data, task.consumes)):
+                listeners.setdefault(source, []).append(name)
+
+        def led_to(task: TaskDef) -> list[str]:
+            sources = (task.name, *map(_data, task.produces))
+            return [
+                *(name for *_, name in _references(task)),
+                *(name for source in sources for name in listeners.get(source, ())),
+            ]
+
+        path = self._way_back(loaded.task.name, loaded.task, own, led_to)
+        if path is None:
+            return []
+        shown = " -> ".join([loaded.task.name, *path])
+        message = say("these would run each other for ever: {cycle}", cycle=shown)
+        return [_error(loaded, "event_cycle", message, field="after" if loaded.task.after else "consumes")]
+
+    def _way_back(
+        self,
+        goal: str,
+        task: TaskDef,
+        own: Mapping[str, LoadedDefinition],
+        steps: Callable[[TaskDef], Iterable[str]],
+    ) -> list[str] | None:
         seen: set[str] = set()
         stack: list[tuple[TaskDef, list[str]]] = [(task, [])]
         while stack:
             current, path = stack.pop()
-            for *_, name in _references(current):
+            for name in steps(current):
                 if name == goal:
                     return [*path, name]
                 if name in seen:
@@ -282,19 +331,19 @@ class _Planner:
         if not gone and not back:
             return
         for entry in self.registry.by_name.values():
-            if entry.definition.workflow is None or entry.source in self.change.names_of:
+            wanted = _wanted(entry.definition)
+            if not wanted or entry.source in self.change.names_of:
                 continue
-            wanted = {name for *_, name in _references(entry.definition)}
             if wanted & gone:
                 missing = joined(", ", (repr(name) for name in sorted(wanted & gone)))
                 self.change.errors[entry.source] = (
                     LoadError(
                         line=entry.line,
                         column=1,
-                        field="tasks",
+                        field="tasks" if entry.definition.workflow else "after",
                         code="task_missing",
                         message=say(
-                            "workflow {name!r} refers to {missing}, which is gone; its last version stays",
+                            "{name!r} refers to {missing}, which is gone; its last version stays",
                             name=entry.name,
                             missing=missing,
                         ),
@@ -314,6 +363,26 @@ def _references(task: TaskDef) -> list[tuple[int, str, str]]:
         return []
     nodes = enumerate(task.workflow.nodes)
     return [(position, node.name, node.task) for position, node in nodes if node.task is not None]
+
+
+def _is_told(task: TaskDef) -> bool:
+    """Whether events start it."""
+    return task.after is not None or bool(task.consumes)
+
+
+def _data(name: str) -> str:
+    """The name of data, which no task can have."""
+    return f"\0{name}"
+
+
+def _awaited(task: TaskDef) -> tuple[str, ...]:
+    """The tasks that it runs after."""
+    return task.after.tasks if task.after is not None else ()
+
+
+def _wanted(task: TaskDef) -> set[str]:
+    """Every task that it names."""
+    return {*(name for *_, name in _references(task)), *_awaited(task)}
 
 
 def _error(loaded: LoadedDefinition, code: str, message: str, *, field: str = "name") -> LoadError:

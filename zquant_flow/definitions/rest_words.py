@@ -16,7 +16,7 @@ from zquant_flow.definitions.faults import DefinitionErrors, FieldError, did_you
 from zquant_flow.definitions.forms import TaskForm
 from zquant_flow.definitions.nodes import TaskNames
 from zquant_flow.definitions.schedules import SCHEDULE_WORDS
-from zquant_flow.definitions.schema import REST_MAX_RETRIES
+from zquant_flow.definitions.schema import EVENT_WORDS, REST_MAX_RETRIES
 from zquant_flow.wording import say
 
 _RUNNABLE = ("command", "python", "executor", "tasks")
@@ -132,5 +132,5 @@ def _inferred_type(words: Mapping[str, Any]) -> str:
     """What a file with these words would be without saying it (SEMANTICS §3)."""
     if words.get("tasks"):
         return TaskType.WORKFLOW.value
-    scheduled = any(words.get(key) for key in SCHEDULE_WORDS)
+    scheduled = any(words.get(key) for key in (*SCHEDULE_WORDS, *EVENT_WORDS))
     return TaskType.COMMON.value if scheduled else TaskType.MANUAL.value

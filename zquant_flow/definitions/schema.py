@@ -9,10 +9,21 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from zquant_flow.core.model import Action, Overlap, RetryPolicy, Schedule, TaskDef, TaskType, Workflow
+from zquant_flow.core.model import (
+    DEFAULT_WITHIN,
+    Action,
+    After,
+    Overlap,
+    RetryPolicy,
+    Schedule,
+    TaskDef,
+    TaskType,
+    Workflow,
+)
 from zquant_flow.core.references import references
 from zquant_flow.definitions.actions import Executors, build_action, build_retry
 from zquant_flow.definitions.clothes import Dressed, undress
@@ -30,6 +41,9 @@ Origin = Literal["file", "rest"]
 NOTHING_TO_RUN = "nothing_to_run"
 SCHEDULE_MISSING = "schedule_missing"
 REST_MAX_RETRIES = 3
+EVENT_WORDS = ("after", "consumes")
+"""What starts a task besides a schedule."""
+_STARTS = (*SCHEDULE_WORDS, *EVENT_WORDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +128,7 @@ class _Builder:
         else:
             action = self._action(wrong)
         task_type = self._task_type(schedule, wrong, runs=action is not None)
-        self._check_params(scheduled=schedule is not None)
+        self._check_params(scheduled=schedule is not None or bool(form.after or form.consumes))
         task = TaskDef(
             name=form.name,
             task_type=task_type,
@@ -124,11 +138,28 @@ class _Builder:
             enabled=form.enabled,
             params=form.params or {},
             overlap=form.overlap or Overlap.SKIP,
+            after=self._after(),
+            produces=tuple(dict.fromkeys(form.produces or ())),
+            consumes=tuple(dict.fromkeys(form.consumes or ())),
             action=action,
             workflow=workflow,
             retry=RetryPolicy() if action is not None else build_retry(form, None),
         )
         return ParsedDefinition(task, tuple(self._warnings))
+
+    def _after(self) -> After | None:
+        form = self._form.after
+        if form is None:
+            return None
+        if self._form.name in form.tasks:
+            message = say("a task can't run after itself: it would run for ever")
+            self._fault(("after",), message, "event_cycle")
+        within = DEFAULT_WITHIN if form.within is None else form.within
+        return After(
+            tasks=tuple(dict.fromkeys(form.tasks)),
+            on=form.on,
+            within=within if isinstance(within, timedelta) else None,
+        )
 
     def _workflow(self) -> Workflow | None:
         form = self._form
@@ -180,7 +211,7 @@ class _Builder:
     def _task_type(self, schedule: Schedule | None, wrong: set[str], *, runs: bool) -> TaskType:
         form = self._form
         said = form.task_type
-        has_schedule = schedule is not None or bool(wrong & set(SCHEDULE_WORDS))
+        has_schedule = schedule is not None or bool(wrong & set(_STARTS)) or self._is_told()
         inferred = TaskType.COMMON if has_schedule else TaskType.MANUAL
         inferred = TaskType.WORKFLOW if form.tasks is not None else inferred
         if said is None:
@@ -196,7 +227,7 @@ class _Builder:
                 ("task_type",), say("a workflow has its nodes in `tasks`, and this has none"), "conflict"
             )
         if said is TaskType.MANUAL:
-            for word in SCHEDULE_WORDS:
+            for word in _STARTS:
                 if getattr(form, word) is not None:
                     message = say(
                         "a manual_task has no schedule: leave out {word}, or make it a common_task", word=word
@@ -205,6 +236,10 @@ class _Builder:
         if said is TaskType.COMMON and not has_schedule and not self.errors:
             self._warnings.append(SCHEDULE_MISSING)
         return said
+
+    def _is_told(self) -> bool:
+        """Whether events start it."""
+        return any(getattr(self._form, word) is not None for word in EVENT_WORDS)
 
     def _check_params(self, *, scheduled: bool) -> None:
         for name in self._required:

@@ -72,6 +72,8 @@ class Lifecycle:
         """The other engines; None while there can be none."""
         self._standing: list[Execution] = []
         """Pending executions that would have started, had they not been asked to stand still."""
+        self.on_end: Callable[[Execution, Status], None] = lambda execution, status: None
+        """Called when an execution that stands in its task's history has ended."""
         self._doomed: deque[tuple[Execution, str, str]] = deque()
 
     def forget(self) -> None:
@@ -425,6 +427,7 @@ class Lifecycle:
             task.latest_status = execution.status.value
         if execution.backfill is not None:
             self.backfills.ended(execution)
+        self.on_end(execution, execution.status)
         self.let_next(task)
         if not task.active and not task.backfilled:
             self.memory.archived.pop(task.id, None)

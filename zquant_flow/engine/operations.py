@@ -258,6 +258,7 @@ class Operations(Controls):
             self._note(action, actor, task_id=task_id)
             if was_paused and not task.paused:
                 self._lifecycle.release(task)
+                self._engine.events.resumed(task)
             if was_paused is not task.paused:
                 self._engine.letters.switch(task)
 

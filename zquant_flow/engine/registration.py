@@ -64,6 +64,8 @@ class Registrar:
         self._last_id = 0
         self._reserved: dict[str, int] = {}
         self.registry = Registry()
+        self.on_change: Callable[[Task], None] = lambda task: None
+        """Called when a task is new or has another definition."""
 
     def load(self) -> None:
         """Take the tasks that the database knows: what a restart needs not read again."""
@@ -301,6 +303,7 @@ class Registrar:
                 setattr(task, name, getattr(new, name))
             task.archived = False
             memory.tasks[entry.id] = memory.by_name[entry.name] = task
+            self.on_change(task)
 
 
 def _entry(claim: Claim, task_id: int, version: int, digest: str) -> Entry:

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -27,6 +28,7 @@ from zquant_flow.core.status import Status
 from zquant_flow.engine.bell import Bell
 from zquant_flow.engine.bundles import BundleFolders
 from zquant_flow.engine.dispatcher import Dispatcher
+from zquant_flow.engine.events import Events
 from zquant_flow.engine.keys import Keys
 from zquant_flow.engine.lease import Lease
 from zquant_flow.engine.ledger import Ledger
@@ -126,8 +128,11 @@ class Engine:
         if self.lease.shared:
             self.lifecycle.elsewhere = self.letters
         self.scheduler = Scheduler(self.memory, self.lifecycle, zone, Ledger(database))
+        self.events = Events(database, self.memory, self.lifecycle)
+        self.lifecycle.on_end = self.events.ended
         self.registered = Registered(database)
         self.registrar = Registrar(database, self.memory, self.scheduler, self.lifecycle, self._finish_turn)
+        self.registrar.on_change = self.events.listen
         orders = Orders(
             tasks_dir=tasks_dir,
             data_dir=data_dir,
@@ -168,6 +173,7 @@ class Engine:
         hello = self._backend.start()
         if self.leads:
             self.registrar.load()
+            self.events.load()
             self.scheduler.start_from(last_heartbeat)
         recover(
             self.database,
@@ -238,13 +244,18 @@ class Engine:
                 self.lifecycle.effects.terminate.append((execution, "shutdown"))
 
     def _refuse_what_waits(self) -> None:
-        """Operations that came too late get their answer; whoever comes later still sees that it is over."""
+        """Operations that came too late get their answer; whoever comes later still sees that it is over.
+
+        Anything else that waits (a tick, an outcome) is for a next engine to look at.
+        """
         self._over.set()
         while True:
             try:
-                self._inbox.get_nowait()()
+                work = self._inbox.get_nowait()
             except queue.Empty:
                 return
+            if isinstance(work, partial):
+                work()
 
     # ── from other threads ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -260,27 +271,26 @@ class Engine:
     def submit(self, operation: Callable[[], T]) -> Future[T]:
         """The same without waiting. An operation raises our errors before it decides anything; any other spoils the turn."""
         future: Future[T] = Future()
-
-        def work() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            if self._stopping.is_set() or self._thread is None:
-                future.set_exception(Unavailable(say("the server is stopping; try again when it is back")))
-                return
-            try:
-                answer = operation()
-            except (ZquantFlowError, OperationalError) as exc:
-                future.set_exception(exc)  # refused before anything was decided
-            except BaseException as exc:
-                future.set_exception(exc)
-                raise  # half decided, perhaps: nothing of this turn is written
-            else:
-                self._replies.append((future, answer))
-
-        self._post(work)
+        self._post(partial(self._answer, operation, future))
         if self._over.is_set():
             self._refuse_what_waits()
         return future
+
+    def _answer(self, operation: Callable[[], T], future: Future[T]) -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        if self._stopping.is_set() or self._thread is None:
+            future.set_exception(Unavailable(say("the server is stopping; try again when it is back")))
+            return
+        try:
+            answer = operation()
+        except (ZquantFlowError, OperationalError) as exc:
+            future.set_exception(exc)  # refused before anything was decided
+        except BaseException as exc:
+            future.set_exception(exc)
+            raise  # half decided, perhaps: nothing of this turn is written
+        else:
+            self._replies.append((future, answer))
 
     def slots(self) -> tuple[int, int]:
         """How many places for attempts are in use, and how many there are."""
@@ -364,6 +374,7 @@ class Engine:
             self.lifecycle.forget()
             self.scheduler.forget()
             self.letters.forget()
+            self.events.forget()
             self._dispatcher.forget()
             self._timers.clear()
             try:
@@ -402,6 +413,7 @@ class Engine:
     def _finish_turn(self) -> None:
         self.lifecycle.dispatch()
         orders = self._worker.orders_for(self.lifecycle.effects)
+        self.events.flush()
         batch = self.memory.take_batch()
         effects = self.lifecycle.take_effects()
         if batch:

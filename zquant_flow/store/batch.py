@@ -40,6 +40,7 @@ from zquant_flow.store.tables import (
     fires,
     idempotency_keys,
     letters,
+    signals,
     tasks,
 )
 from zquant_flow.store.tallies import grow
@@ -81,6 +82,8 @@ class Batch:
     switches: list[Row] = field(default_factory=list)
     audit: list[Row] = field(default_factory=list)
     keys: list[Row] = field(default_factory=list)
+    signals_gone: list[Row] = field(default_factory=list)
+    signals: list[Row] = field(default_factory=list)
     letters: list[Row] = field(default_factory=list)
     obeyed: list[Row] = field(default_factory=list)
     tallies: list[Row] = field(default_factory=list)
@@ -220,6 +223,8 @@ _STATEMENTS: Mapping[str, tuple[Executable, bool]] = {
     ),
     "audit": (insert(audit), True),
     "keys": (insert(idempotency_keys), True),
+    "signals_gone": (delete(signals).where(signals.c.task_id == bindparam("b_task_id")), False),
+    "signals": (insert(signals), True),
     "letters": (insert(letters), True),
     "obeyed": (delete(letters).where(letters.c.id == bindparam("b_id")), True),
 }

@@ -304,6 +304,18 @@ backfills = Table(
 )
 """A span whose logical times were asked for; their executions name it, and at most `parallel` of them are active."""
 
+signals = Table(
+    "signals",
+    metadata,
+    Column("task_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("source", String(420), primary_key=True),
+    Column("arrived", BigInteger, nullable=False),
+    Column("execution_id", BigInteger, nullable=False),
+    Column("logical_time", BigInteger),
+    sqlite_with_rowid=False,
+)
+"""What a task that waits for several others has got so far: `task:NAME` has ended, `data:NAME` was produced."""
+
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,

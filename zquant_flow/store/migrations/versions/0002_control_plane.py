@@ -108,6 +108,16 @@ def _create_the_rest() -> None:
 def _create_what_engines_say() -> None:
     number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     op.create_table(
+        "signals",
+        sa.Column("task_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("source", sa.String(length=420), nullable=False),
+        sa.Column("arrived", sa.BigInteger(), nullable=False),
+        sa.Column("execution_id", sa.BigInteger(), nullable=False),
+        sa.Column("logical_time", sa.BigInteger()),
+        sa.PrimaryKeyConstraint("task_id", "source", name=op.f("pk_signals")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "authored",
         sa.Column("path", sa.Text(), nullable=False),
         sa.Column("digest", sa.String(length=64), nullable=False),
