@@ -128,7 +128,7 @@ def test_the_task_type_is_inferred():
 
 def test_all_faults_are_told_at_once():
     found = faults(
-        cronn="x", command=5, timeout="5 parsecs", cron="61 * * * *", pool="a", max_retries=-1, name=""
+        cronn="x", command=5, timeout="5 parsecs", cron="61 * * * *", notify="a", max_retries=-1, name=""
     )
     assert {field: code for field, (code, _) in found.items()} == {
         "name": "invalid_value",
@@ -136,7 +136,7 @@ def test_all_faults_are_told_at_once():
         "command": "invalid_value",
         "timeout": "invalid_value",
         "cron": "invalid_schedule",
-        "pool": "not_available",
+        "notify": "not_available",
         "max_retries": "invalid_value",
     }
 

@@ -606,6 +606,32 @@ class TokenPage(BaseModel):
     tokens: list[TokenOut]
 
 
+class PoolIn(BaseModel):
+    """How many attempts may hold the pool at once; 0 stops what uses it."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"slots": 4}]})
+
+    slots: Annotated[int, Field(strict=True, ge=0, le=100_000)]
+    description: Annotated[Storable, Field(max_length=1000)] | None = None
+
+
+class PoolOut(BaseModel):
+    """A limit that tasks share. `executions` hold its places; `source` is `settings` for one of `zquant-flow.toml`."""
+
+    name: str
+    slots: int
+    used: int
+    waiting: int
+    description: str
+    source: Literal["settings", "api"]
+    executions: list[int]
+
+
+class PoolPage(BaseModel):
+    pools: list[PoolOut]
+    total: int
+
+
 class EventKind(StrEnum):
     """What the event stream tells of."""
 

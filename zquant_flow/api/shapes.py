@@ -316,6 +316,7 @@ def _retries(action: Action) -> dict[str, Any]:
         if retry.interval != DEFAULT_RETRY_INTERVAL
         else None,
         "priority": action.priority or None,
+        "pool": action.pool,
     }
     if backoff is not None:
         cap = backoff.cap.total_seconds() if backoff.cap else None

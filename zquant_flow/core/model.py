@@ -123,6 +123,7 @@ class Action:
     retry: RetryPolicy = RetryPolicy()
     isolation: Isolation = Isolation.PROCESS
     priority: int = 0
+    pool: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,6 +283,7 @@ def _encode_action(action: Action) -> dict[str, Any]:
     _put(out, "timeout", _seconds(action.timeout), _seconds(DEFAULT_TIMEOUT))
     _put(out, "isolation", action.isolation.value, Isolation.PROCESS.value)
     _put(out, "priority", action.priority, 0)
+    _put(out, "pool", action.pool, None)
     return out | _encode_retry(action.retry)
 
 
@@ -321,6 +323,7 @@ def _decode_action(encoded: Mapping[str, Any]) -> Action:
         timeout=_delta(encoded["timeout"]) if "timeout" in encoded else DEFAULT_TIMEOUT,
         isolation=Isolation(get("isolation", "process")),
         priority=get("priority", 0),
+        pool=get("pool"),
         retry=_decode_retry(encoded),
     )
 

@@ -41,6 +41,7 @@ class ScheduleKeys(TypedDict, total=False):
     retry_interval: Duration
     retry_backoff: float | Mapping[str, Any]
     priority: int
+    pool: str
     isolation: Literal["process", "thread"]
 
 

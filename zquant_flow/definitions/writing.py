@@ -48,6 +48,7 @@ _ORDER = [
     "retry_interval",
     "retry_backoff",
     "priority",
+    "pool",
     "workflow_type",
     "on_failure",
     "max_parallel",

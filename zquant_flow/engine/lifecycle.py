@@ -156,9 +156,15 @@ class Lifecycle:
 
     def wait_for_slot(self, execution: Execution) -> None:
         """What it waited for has come: from here on only a place is missing, and its row says so."""
-        execution.waiting_for = "slot"
+        self._wait_for(execution, "slot")
+
+    def _wait_for(self, execution: Execution, what: str) -> None:
+        """Its row says what it waits for."""
+        if execution.waiting_for == what:
+            return
+        execution.waiting_for = what
         if execution.row is not None and execution.id not in self.memory.changed:
-            execution.row["waiting_for"] = "slot"
+            execution.row["waiting_for"] = what
         else:
             self.memory.updates(execution).waiting.append(rows.waiting(self.memory, execution, None))
 
@@ -174,7 +180,7 @@ class Lifecycle:
             error = f"task {execution.task.name!r} has nothing to run"
             self.doom(execution, "nothing_to_run", error)
         else:
-            self.dispatcher.add(execution, priority=execution.action.priority)
+            self.requeue(execution)
 
     # ── attempts start ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -236,7 +242,7 @@ class Lifecycle:
 
     def occupy(self, execution: Execution) -> None:
         """Give it a slot and start its attempt."""
-        self.dispatcher.occupy()
+        self.dispatcher.occupy(execution)
         self.effects.start.append(execution)
 
     # ── attempts end ────────────────────────────────────────────────────────────────────────────────────────────
@@ -261,7 +267,7 @@ class Lifecycle:
             return
         if execution.status not in (Status.RUNNING, Status.PAUSED) or execution.run is not None:
             return
-        self.dispatcher.release()
+        self.dispatcher.release(execution)
         if execution.pausing:  # it did not come to stand still, and the wish ends with the attempt
             execution.pausing = False
             self.memory.batch.requests.append(rows.requested(self.memory, execution))
@@ -344,8 +350,14 @@ class Lifecycle:
             self.requeue(execution)
 
     def requeue(self, execution: Execution) -> None:
-        """Queue a pending execution for a slot."""
-        self.dispatcher.add(execution, priority=execution.action.priority if execution.action else 0)
+        """Queue a pending execution for a slot, and for a place in its pool, if it has one."""
+        action = execution.action
+        if action is None:
+            self.dispatcher.add(execution)
+            return
+        if action.pool is not None:
+            self._wait_for(execution, "pool" if self.dispatcher.is_full(action.pool) else "slot")
+        self.dispatcher.add(execution, priority=action.priority, pool=action.pool)
 
     # ── executions end ──────────────────────────────────────────────────────────────────────────────────────────
 

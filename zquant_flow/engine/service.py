@@ -34,6 +34,7 @@ from zquant_flow.engine.letters import Letters
 from zquant_flow.engine.lifecycle import Lifecycle
 from zquant_flow.engine.memory import Memory
 from zquant_flow.engine.orders import Orders
+from zquant_flow.engine.pools import Pools
 from zquant_flow.engine.recovery import recover
 from zquant_flow.engine.registered import Registered
 from zquant_flow.engine.registration import Registrar
@@ -78,6 +79,7 @@ class Engine:
         data_dir: Path,
         zone: ZoneInfo,
         slots: int,
+        pools: Mapping[str, int] | None = None,
         entries: Mapping[str, str],
         shutdown_grace: float = 30.0,
         with_bell: bool = True,
@@ -127,6 +129,7 @@ class Engine:
             self.lifecycle.elsewhere = self.letters
         self.scheduler = Scheduler(self.memory, self.lifecycle, zone, Ledger(database))
         self.registered = Registered(database)
+        self.pools = Pools(database, self.memory, self._dispatcher, pools or {})
         self.registrar = Registrar(database, self.memory, self.scheduler, self.lifecycle, self._finish_turn)
         orders = Orders(
             tasks_dir=tasks_dir,
@@ -162,12 +165,13 @@ class Engine:
         memory = self.memory
         if not self.lease.shared:
             memory.last_id = last_number(self.database, "execution")
+        self.pools.load()
         if self.rests:
-            self.registrar.load()
+            self.registrar.load(self.pools.slots)
             return
         hello = self._backend.start()
         if self.leads:
-            self.registrar.load()
+            self.registrar.load(self.pools.slots)
             self.scheduler.start_from(last_heartbeat)
         recover(
             self.database,

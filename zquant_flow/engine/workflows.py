@@ -169,7 +169,8 @@ class Workflows:
         definition = workflow.nodes[node]
         if definition.task is None:
             assert definition.action is not None
-            self._dispatcher.add(execution, node, definition.action.priority)
+            action = definition.action
+            self._dispatcher.add(execution, node, action.priority, action.pool)
             return
         self._begin_reference(execution, node, definition.task, definition.arguments)
 
