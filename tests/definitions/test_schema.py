@@ -497,3 +497,11 @@ def test_the_schema_for_editors_knows_every_word_of_a_file():
     assert schema["additionalProperties"] is False
     assert schema["required"] == ["name"]
     assert '"null"' not in str(schema)
+
+
+def test_max_active_runs_has_no_meaning_where_overlap_allows_all():
+    assert task(name="a", command="x", max_active_runs=3).max_active_runs == 3
+    assert (
+        faults(name="a", command="x", max_active_runs=3, overlap="allow")["max_active_runs"][0] == "conflict"
+    )
+    assert faults(name="a", command="x", max_active_runs=0)["max_active_runs"][0] == "invalid_value"

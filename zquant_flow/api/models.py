@@ -49,6 +49,8 @@ _TASK: dict[str, JsonValue] = {
     "executor": "command",
     "params": {},
     "overlap": "skip",
+    "max_active_runs": None,
+    "pool": None,
     "archived_time": None,
     "warnings": [],
 }
@@ -132,6 +134,8 @@ class TaskOut(BaseModel):
     executor: str | None
     params: dict[str, Any]
     overlap: str
+    max_active_runs: int | None
+    pool: str | None
     archived_time: datetime | None
     warnings: list[str] = Field(default_factory=list)
     nodes: list[NodeOut] | None = None

@@ -61,6 +61,8 @@ def task_out(
         "executor": definition.action.executor if definition.action else None,
         "params": dict(definition.params),
         "overlap": definition.overlap.value,
+        "max_active_runs": definition.max_active_runs,
+        "pool": definition.action.pool if definition.action else None,
         "archived_time": from_micros(row.archived_at),
         "warnings": list(warnings),
     }

@@ -162,6 +162,8 @@ class TaskDef:
     enabled: bool = True
     params: Mapping[str, Any] = field(default_factory=dict)
     overlap: Overlap = Overlap.SKIP
+    max_active_runs: int | None = None
+    """How many executions may be active before `overlap` decides; None is 1, and without limit for `allow`."""
     action: Action | None = None
     workflow: Workflow | None = None
     retry: RetryPolicy = RetryPolicy()
@@ -188,6 +190,7 @@ def encode(task: TaskDef) -> dict[str, Any]:
     _put(out, "enabled", task.enabled, True)
     _put(out, "params", dict(task.params), {})
     _put(out, "overlap", task.overlap.value, Overlap.SKIP.value)
+    _put(out, "max_active_runs", task.max_active_runs, None)
     _put(out, "bundle", task.bundle, None)
     out |= _encode_retry(task.retry)
     if task.schedule:
@@ -212,6 +215,7 @@ def decode(encoded: Mapping[str, Any]) -> TaskDef:
         enabled=get("enabled", True),
         params=get("params", {}),
         overlap=Overlap(get("overlap", "skip")),
+        max_active_runs=get("max_active_runs"),
         action=_decode_action(action) if action else None,
         workflow=_decode_workflow(workflow) if workflow else None,
         bundle=get("bundle"),

@@ -32,6 +32,7 @@ class ScheduleKeys(TypedDict, total=False):
     catchup_limit: int
     misfire_grace_time: Duration
     overlap: Literal["skip", "queue", "allow", "replace"]
+    max_active_runs: int
     enabled: bool
     params: Mapping[str, Any]
     env: Mapping[str, str]

@@ -279,6 +279,7 @@ class TaskForm(ActionForm):
     catchup_limit: Annotated[int, Field(strict=True, ge=1, le=10_000)] | None = None
     misfire_grace_time: Duration | None = None
     overlap: Overlap | None = None
+    max_active_runs: Annotated[int, Field(strict=True, ge=1, le=1_000)] | None = None
     enabled: bool = True
     workflow_type: WorkflowType | None = None
     on_failure: OnFailure | None = None

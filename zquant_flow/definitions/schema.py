@@ -114,6 +114,9 @@ class _Builder:
         else:
             action = self._action(wrong)
         task_type = self._task_type(schedule, wrong, runs=action is not None)
+        if form.overlap is Overlap.ALLOW and form.max_active_runs is not None:
+            message = say("`overlap: allow` has no limit: use queue or skip with max_active_runs")
+            self._fault(("max_active_runs",), message, "conflict")
         self._check_params(scheduled=schedule is not None)
         task = TaskDef(
             name=form.name,
@@ -124,6 +127,7 @@ class _Builder:
             enabled=form.enabled,
             params=form.params or {},
             overlap=form.overlap or Overlap.SKIP,
+            max_active_runs=form.max_active_runs,
             action=action,
             workflow=workflow,
             retry=RetryPolicy() if action is not None else build_retry(form, None),

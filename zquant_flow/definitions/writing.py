@@ -33,6 +33,7 @@ _ORDER = [
     "catchup_limit",
     "misfire_grace_time",
     "overlap",
+    "max_active_runs",
     "enabled",
     "params",
     "command",

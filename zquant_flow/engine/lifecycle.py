@@ -442,15 +442,14 @@ class Lifecycle:
             self.memory.archived.pop(task.id, None)
 
     def let_next(self, task: Task) -> None:
-        """The first that waits for the task's active executions goes on, once none of them is left."""
-        if not task.queue or len(task.queue) < len(task.active):
-            return
-        following = task.queue.popleft()
-        self.wait_for_slot(following)
-        if task.holds and following.trigger_type is TriggerType.SCHEDULE:
-            task.held.append(following)
-        else:
-            self.proceed(following)
+        """The first that wait for the task's active executions go on, once there is room for them."""
+        while task.queue and len(task.active) - len(task.queue) < task.limit:
+            following = task.queue.popleft()
+            self.wait_for_slot(following)
+            if task.holds and following.trigger_type is TriggerType.SCHEDULE:
+                task.held.append(following)
+            else:
+                self.proceed(following)
 
     def release(self, task: Task) -> None:
         """What a pause has held goes on."""

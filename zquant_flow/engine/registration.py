@@ -309,6 +309,7 @@ class Registrar:
                 setattr(task, name, getattr(new, name))
             task.archived = False
             memory.tasks[entry.id] = memory.by_name[entry.name] = task
+            self._lifecycle.let_next(task)
 
 
 def _entry(claim: Claim, task_id: int, version: int, digest: str) -> Entry:
