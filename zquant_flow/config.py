@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import unicodedata
 from functools import cached_property
 from pathlib import Path
 from tomllib import TOMLDecodeError
@@ -51,6 +52,9 @@ class Settings(BaseSettings):
     retention_days: Annotated[int, Field(ge=0, le=36_500)] = 0
     retention_count: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
     log_retention_days: Annotated[int, Field(ge=0, le=36_500)] = 90
+    pools: dict[
+        Annotated[str, Field(min_length=1, max_length=100)], Annotated[int, Field(ge=0, le=100_000)]
+    ] = {}
 
     @classmethod
     def settings_customise_sources(
@@ -67,6 +71,11 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, path: Path) -> Path:
         return Path.cwd() / path.expanduser()
+
+    @field_validator("pools")
+    @classmethod
+    def _normal_names(cls, pools: dict[str, int]) -> dict[str, int]:
+        return {unicodedata.normalize("NFC", name): slots for name, slots in pools.items()}
 
     @field_validator("timezone")
     @classmethod

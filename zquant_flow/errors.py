@@ -130,6 +130,22 @@ class TokenNotFound(NotFound):
     code = "token_not_found"
 
 
+class PoolNotFound(NotFound):
+    code = "pool_not_found"
+
+
+class PoolInUse(Conflict):
+    """Tasks name this pool, or executions hold it."""
+
+    code = "pool_in_use"
+
+
+class PoolInSettings(Conflict):
+    """The pool is owned by `zquant-flow.toml`."""
+
+    code = "pool_in_settings"
+
+
 class WrongState(Conflict):
     """The execution or task is not in a state that allows this."""
 

@@ -128,7 +128,7 @@ def test_the_task_type_is_inferred():
 
 def test_all_faults_are_told_at_once():
     found = faults(
-        cronn="x", command=5, timeout="5 parsecs", cron="61 * * * *", pool="a", max_retries=-1, name=""
+        cronn="x", command=5, timeout="5 parsecs", cron="61 * * * *", notify="a", max_retries=-1, name=""
     )
     assert {field: code for field, (code, _) in found.items()} == {
         "name": "invalid_value",
@@ -136,7 +136,7 @@ def test_all_faults_are_told_at_once():
         "command": "invalid_value",
         "timeout": "invalid_value",
         "cron": "invalid_schedule",
-        "pool": "not_available",
+        "notify": "not_available",
         "max_retries": "invalid_value",
     }
 
@@ -497,3 +497,11 @@ def test_the_schema_for_editors_knows_every_word_of_a_file():
     assert schema["additionalProperties"] is False
     assert schema["required"] == ["name"]
     assert '"null"' not in str(schema)
+
+
+def test_max_active_runs_has_no_meaning_where_overlap_allows_all():
+    assert task(name="a", command="x", max_active_runs=3).max_active_runs == 3
+    assert (
+        faults(name="a", command="x", max_active_runs=3, overlap="allow")["max_active_runs"][0] == "conflict"
+    )
+    assert faults(name="a", command="x", max_active_runs=0)["max_active_runs"][0] == "invalid_value"

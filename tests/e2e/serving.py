@@ -115,6 +115,7 @@ class Server:
         self.root, self.tasks, self.data = root, root / "tasks", root / "data"
         if examples:
             shutil.copytree(EXAMPLES, self.tasks, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copy(EXAMPLES.parent / "zquant-flow.toml", self.root)
         self.tasks.mkdir(exist_ok=True)
         self.client: Client = None  # type: ignore[assignment]  # there is one between start and stop
         self._process: subprocess.Popen[bytes] | None = None

@@ -6,7 +6,7 @@ import csv
 import math
 import sqlite3
 from contextlib import closing
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import pytest
 
@@ -41,6 +41,8 @@ def test_every_example_is_listed_and_none_has_an_error(client):
         ("disk_report", "disk_report.py"),
         ("estimate_pi", "fan_out.py"),
         (PIPELINE, "market/nightly.yaml"),
+        ("quotes_in_a_pool", "pools.yaml"),
+        ("downloads_in_a_pool", "downloads.py"),
     ]:
         assert client.find(name)["source"] == source
 
@@ -152,6 +154,24 @@ def test_the_same_seed_gives_the_same_pi(client):
         nodes_of(client.succeeded("estimate_pi", points=8_000, seed=7))["collect"]["result"] for _ in range(2)
     )
     assert first == second
+
+
+def most_at_once(nodes):
+    """How many of these nodes ran at the same time, at most."""
+    steps = sorted(step for node in nodes for step in ((node["start_time"], 1), (node["end_time"], -1)))
+    return max(accumulate(change for _, change in steps))
+
+
+def test_downloads_share_the_two_places_of_their_pool(client):
+    nodes = nodes_of(client.succeeded("quotes_in_a_pool"))
+    assert most_at_once(nodes.values()) == 2
+    assert min(nodes.values(), key=lambda node: node["id"])["node"] == "bonds"
+
+
+def test_functions_share_a_pool_too(client):
+    nodes = nodes_of(client.succeeded("downloads_in_a_pool"))
+    assert nodes.pop("collect")["result"] == {"parts": ["bonds", "funds", "indexes", "stocks"]}
+    assert most_at_once(nodes.values()) == 2
 
 
 def test_the_market_pipeline_runs_its_six_steps_in_order(client, pipeline):

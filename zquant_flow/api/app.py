@@ -22,6 +22,7 @@ from zquant_flow.api import (
     logs,
     operate,
     planned,
+    pools,
     reference,
     stats,
     system,
@@ -66,7 +67,7 @@ def create_app(control: Control) -> FastAPI:
     )
     app.state.control = control
     app.openapi = lambda: described(app)  # type: ignore[method-assign]
-    for part in (operate, tasks, workflows, planned, executions, logs, events, stats, tokens, system):
+    for part in (operate, tasks, workflows, planned, executions, logs, events, stats, tokens, pools, system):
         app.include_router(part.router, prefix=PREFIX)
     app.include_router(system.open_router)
     app.include_router(reference.router)

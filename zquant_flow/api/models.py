@@ -52,6 +52,8 @@ _TASK: dict[str, JsonValue] = {
     "after": None,
     "produces": [],
     "consumes": [],
+    "max_active_runs": None,
+    "pool": None,
     "archived_time": None,
     "warnings": [],
 }
@@ -146,6 +148,8 @@ class TaskOut(BaseModel):
     after: AfterOut | None
     produces: list[str]
     consumes: list[str]
+    max_active_runs: int | None
+    pool: str | None
     archived_time: datetime | None
     warnings: list[str] = Field(default_factory=list)
     nodes: list[NodeOut] | None = None
@@ -618,6 +622,32 @@ class TokenOut(BaseModel):
 
 class TokenPage(BaseModel):
     tokens: list[TokenOut]
+
+
+class PoolIn(BaseModel):
+    """How many attempts may hold the pool at once; 0 stops what uses it."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"slots": 4}]})
+
+    slots: Annotated[int, Field(strict=True, ge=0, le=100_000)]
+    description: Annotated[Storable, Field(max_length=1000)] | None = None
+
+
+class PoolOut(BaseModel):
+    """A limit that tasks share. `executions` hold its places; `source` is `settings` for one of `zquant-flow.toml`."""
+
+    name: str
+    slots: int
+    used: int
+    waiting: int
+    description: str
+    source: Literal["settings", "api"]
+    executions: list[int]
+
+
+class PoolPage(BaseModel):
+    pools: list[PoolOut]
+    total: int
 
 
 class EventKind(StrEnum):

@@ -53,10 +53,14 @@ def explain_task(request: Request, control: Ctl, task_id: TaskId) -> Response:
     """Why it is, or is not, running now; when it will next."""
     row = task_row(control, task_id)
     definition = definition_of(control, row)
+    active = queries.active_of(control.database, [task_id]).get(task_id, ())
+    pool = definition.action.pool if definition.action is not None else None
+    waits = [execution.id for execution in active if execution.status == "pending"]
     reasons = explain(
         row,
         definition,
-        active=queries.active_of(control.database, [task_id]).get(task_id, ()),
+        active=active,
+        standing=control.operations.standing(pool, waits) if pool is not None and waits else None,
         last_entry=queries.newest_entry(control.database, task_id),
         errors=control.registry.errors.get(row.source or "", ()),
         used_by=[entry.name for entry in control.registry.users_of(row.name)],

@@ -64,6 +64,8 @@ def task_out(
         "after": _after_out(definition.after),
         "produces": list(definition.produces),
         "consumes": list(definition.consumes),
+        "max_active_runs": definition.max_active_runs,
+        "pool": definition.action.pool if definition.action else None,
         "archived_time": from_micros(row.archived_at),
         "warnings": list(warnings),
     }
@@ -326,6 +328,7 @@ def _retries(action: Action) -> dict[str, Any]:
         if retry.interval != DEFAULT_RETRY_INTERVAL
         else None,
         "priority": action.priority or None,
+        "pool": action.pool,
     }
     if backoff is not None:
         cap = backoff.cap.total_seconds() if backoff.cap else None

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
 
 import httpx
 from pydantic import Field
@@ -25,6 +26,8 @@ from zquant_flow.api.models import (
     FirePage,
     LoadErrorPage,
     PluginPage,
+    PoolOut,
+    PoolPage,
     PruneOut,
     SeriesOut,
     ServerOut,
@@ -361,6 +364,19 @@ class SystemCalls(Waiting):
     def revoke_token(self, token_id: int) -> None:
         """End a token at once."""
         self._send("DELETE", f"/tokens/{token_id}")
+
+    def list_pools(self) -> PoolPage:
+        """All pools, with who holds their places."""
+        return self._ask(PoolPage, "GET", "/pools")
+
+    def put_pool(self, name: str, slots: int, *, description: str | None = None) -> PoolOut:
+        """Make a pool, or change how many places it has. Raises ApiError `pool_in_settings`."""
+        body = {"slots": slots, **({} if description is None else {"description": description})}
+        return self._ask(PoolOut, "PUT", f"/pools/{quote(name, safe='')}", body=body)
+
+    def delete_pool(self, name: str) -> None:
+        """Delete a pool that no task names. Raises ApiError `pool_in_use`."""
+        self._send("DELETE", f"/pools/{quote(name, safe='')}")
 
     def get_server(self) -> ServerOut:
         """What serves there."""

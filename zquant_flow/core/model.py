@@ -126,6 +126,7 @@ class Action:
     retry: RetryPolicy = RetryPolicy()
     isolation: Isolation = Isolation.PROCESS
     priority: int = 0
+    pool: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +174,8 @@ class TaskDef:
     enabled: bool = True
     params: Mapping[str, Any] = field(default_factory=dict)
     overlap: Overlap = Overlap.SKIP
+    max_active_runs: int | None = None
+    """How many executions may be active before `overlap` decides; None is 1, and without limit for `allow`."""
     action: Action | None = None
     workflow: Workflow | None = None
     retry: RetryPolicy = RetryPolicy()
@@ -204,6 +207,7 @@ def encode(task: TaskDef) -> dict[str, Any]:
     _put(out, "enabled", task.enabled, True)
     _put(out, "params", dict(task.params), {})
     _put(out, "overlap", task.overlap.value, Overlap.SKIP.value)
+    _put(out, "max_active_runs", task.max_active_runs, None)
     _put(out, "bundle", task.bundle, None)
     _put(out, "produces", list(task.produces), [])
     _put(out, "consumes", list(task.consumes), [])
@@ -236,6 +240,7 @@ def decode(encoded: Mapping[str, Any]) -> TaskDef:
         enabled=get("enabled", True),
         params=get("params", {}),
         overlap=Overlap(get("overlap", "skip")),
+        max_active_runs=get("max_active_runs"),
         action=_decode_action(action) if action else None,
         workflow=_decode_workflow(workflow) if workflow else None,
         bundle=get("bundle"),
@@ -316,6 +321,7 @@ def _encode_action(action: Action) -> dict[str, Any]:
     _put(out, "timeout", _seconds(action.timeout), _seconds(DEFAULT_TIMEOUT))
     _put(out, "isolation", action.isolation.value, Isolation.PROCESS.value)
     _put(out, "priority", action.priority, 0)
+    _put(out, "pool", action.pool, None)
     return out | _encode_retry(action.retry)
 
 
@@ -355,6 +361,7 @@ def _decode_action(encoded: Mapping[str, Any]) -> Action:
         timeout=_delta(encoded["timeout"]) if "timeout" in encoded else DEFAULT_TIMEOUT,
         isolation=Isolation(get("isolation", "process")),
         priority=get("priority", 0),
+        pool=get("pool"),
         retry=_decode_retry(encoded),
     )
 

@@ -60,6 +60,7 @@ def build_action(
         retry=build_retry(form, outer),
         isolation=_first(form.isolation, outer and outer.isolation, Isolation.PROCESS),
         priority=_first(form.priority, outer and outer.priority, 0),
+        pool=_first(form.pool, outer and outer.pool),
     )
 
 

@@ -35,6 +35,7 @@ class ScheduleKeys(TypedDict, total=False):
     after: str | Sequence[str] | Mapping[str, Any]
     produces: str | Sequence[str]
     consumes: str | Sequence[str]
+    max_active_runs: int
     enabled: bool
     params: Mapping[str, Any]
     env: Mapping[str, str]
@@ -44,6 +45,7 @@ class ScheduleKeys(TypedDict, total=False):
     retry_interval: Duration
     retry_backoff: float | Mapping[str, Any]
     priority: int
+    pool: str
     isolation: Literal["process", "thread"]
 
 

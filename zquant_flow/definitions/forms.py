@@ -25,7 +25,6 @@ PLANNED = (
     "calendar",
     "at",
     "jitter",
-    "pool",
     "when",
     "for_each",
     "expected_within",
@@ -251,6 +250,7 @@ class ActionForm(Form):
     retry_interval: Duration | None = None
     retry_backoff: GrowingWait | None = None
     priority: Annotated[int, Field(strict=True, ge=-1_000_000, le=1_000_000)] | None = None
+    pool: Name | None = None
     isolation: Isolation | None = None
     params: Params | None = None
 
@@ -310,6 +310,7 @@ class TaskForm(ActionForm):
     after: AfterTasks | None = None
     produces: Names | None = None
     consumes: Names | None = None
+    max_active_runs: Annotated[int, Field(strict=True, ge=1, le=1_000)] | None = None
     enabled: bool = True
     workflow_type: WorkflowType | None = None
     on_failure: OnFailure | None = None

@@ -17,7 +17,7 @@ from zquant_flow.wording import joined, say
 TaskNames = Callable[[int], str | None]
 _OF_THE_TASK = (
     *("executor", "command", "python", "config", "shell", "env", "working_dir", "timeout", "max_retries"),
-    *("retry_interval", "retry_backoff", "priority", "isolation"),
+    *("retry_interval", "retry_backoff", "priority", "pool", "isolation"),
 )
 
 

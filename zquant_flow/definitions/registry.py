@@ -44,6 +44,18 @@ class Registry:
     names_of: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     """The names that each file defines, by path."""
     errors: Mapping[str, tuple[LoadError, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    pools: frozenset[str] | None = None
+    """The pools that there are; None where nobody knows."""
+
+    def names_missing_pools(self) -> bool:
+        """Whether a current definition names a pool that is not there any more."""
+        return any(self.missing_pools(entry.definition) for entry in self.by_name.values())
+
+    def missing_pools(self, task: TaskDef) -> list[tuple[str, str]]:
+        """(field, pool) of every pool that a definition names and that is not there."""
+        if self.pools is None:
+            return []
+        return [(place, pool) for place, pool in _pools(task) if pool not in self.pools]
 
     def with_change(self, change: Change, entries: Iterable[Entry]) -> Registry:
         """The registry after the change; `entries` are its claims with ids and versions."""
@@ -65,7 +77,7 @@ class Registry:
                 errors[path] = found
             else:
                 errors.pop(path, None)
-        return Registry(by_name, by_id, names_of, errors)
+        return Registry(by_name, by_id, names_of, errors, self.pools)
 
     def users_of(self, name: str) -> list[Entry]:
         """The workflows that refer to the task of this name, and the tasks that run after it, by name."""
@@ -84,6 +96,7 @@ class Registry:
             {**self.by_id, entry.id: new},
             {**self.names_of, entry.source: names},
             self.errors,
+            self.pools,
         )
 
 
@@ -145,6 +158,7 @@ class _Planner:
                 self._try(file)
             todo = self._unblocked()
         self._report_orphans()
+        self._report_poolless()
         return self.change
 
     def _remove(self, path: str) -> None:
@@ -218,6 +232,7 @@ class _Planner:
                 )
                 found.append(_error(loaded, "name_in_use", message))
             found += self._missing(loaded, own)
+            found += self._poolless(loaded)
         return found or [error for loaded in file.definitions for error in self._circles(loaded, own)]
 
     def _missing(self, loaded: LoadedDefinition, own: Mapping[str, LoadedDefinition]) -> list[LoadError]:
@@ -248,6 +263,21 @@ class _Planner:
             )
             for name in _awaited(loaded.task)
             if name not in own and name not in self.owner
+        ]
+
+    def _poolless(self, loaded: LoadedDefinition) -> list[LoadError]:
+        return [
+            _error(
+                loaded,
+                "unknown_pool",
+                say(
+                    "there is no pool {pool!r}{hint}: make it under [pools] in zquant-flow.toml, or by PUT /pools/{pool}",
+                    pool=pool,
+                    hint=did_you_mean(pool, self.registry.pools or ()),
+                ),
+                field=place,
+            )
+            for place, pool in self.registry.missing_pools(loaded.task)
         ]
 
     def _circles(self, loaded: LoadedDefinition, own: Mapping[str, LoadedDefinition]) -> list[LoadError]:
@@ -352,9 +382,29 @@ class _Planner:
             elif wanted & back and wanted <= self.owner.keys() and self._only_missed(entry.source):
                 self.change.errors[entry.source] = ()
 
-    def _only_missed(self, path: str) -> bool:
+    def _report_poolless(self) -> None:
+        """Tasks whose pool is gone keep their version, wait, and show the error; it goes when the pool is back."""
+        for entry in self.registry.by_name.values():
+            if entry.source in self.change.names_of or self.change.errors.get(entry.source):
+                continue
+            missing = self.registry.missing_pools(entry.definition)
+            if missing:
+                place, pool = missing[0]
+                message = say(
+                    "task {name!r} uses the pool {pool!r}, which is gone; it waits until the pool is back",
+                    name=entry.name,
+                    pool=pool,
+                )
+                error = LoadError(
+                    line=entry.line, column=1, field=place, code="unknown_pool", message=message
+                )
+                self.change.errors[entry.source] = (error,)
+            elif self._only_missed(entry.source, "unknown_pool") and entry.source not in self.change.waiting:
+                self.change.errors[entry.source] = ()
+
+    def _only_missed(self, path: str, code: str = "task_missing") -> bool:
         errors = self.registry.errors.get(path, ())
-        return bool(errors) and all(error.code == "task_missing" for error in errors)
+        return bool(errors) and all(error.code == code for error in errors)
 
 
 def _references(task: TaskDef) -> list[tuple[int, str, str]]:
@@ -383,6 +433,15 @@ def _awaited(task: TaskDef) -> tuple[str, ...]:
 def _wanted(task: TaskDef) -> set[str]:
     """Every task that it names."""
     return {*(name for *_, name in _references(task)), *_awaited(task)}
+
+
+def _pools(task: TaskDef) -> list[tuple[str, str]]:
+    """(field, pool) of every action that names one."""
+    found = [("pool", task.action.pool)] if task.action is not None and task.action.pool else []
+    for position, node in enumerate(task.workflow.nodes if task.workflow is not None else ()):
+        if node.action is not None and node.action.pool:
+            found.append((f"tasks.{position}.pool", node.action.pool))
+    return found
 
 
 def _error(loaded: LoadedDefinition, code: str, message: str, *, field: str = "name") -> LoadError:

@@ -129,6 +129,9 @@ class _Builder:
             action = self._action(wrong)
         task_type = self._task_type(schedule, wrong, runs=action is not None)
         self._check_params(scheduled=schedule is not None or bool(form.after or form.consumes))
+        if form.overlap is Overlap.ALLOW and form.max_active_runs is not None:
+            message = say("`overlap: allow` has no limit: use queue or skip with max_active_runs")
+            self._fault(("max_active_runs",), message, "conflict")
         task = TaskDef(
             name=form.name,
             task_type=task_type,
@@ -141,6 +144,7 @@ class _Builder:
             after=self._after(),
             produces=tuple(dict.fromkeys(form.produces or ())),
             consumes=tuple(dict.fromkeys(form.consumes or ())),
+            max_active_runs=form.max_active_runs,
             action=action,
             workflow=workflow,
             retry=RetryPolicy() if action is not None else build_retry(form, None),

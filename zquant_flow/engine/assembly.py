@@ -139,6 +139,7 @@ def assemble(
         data_dir=settings.data_dir,
         zone=settings.zone,
         slots=settings.thread_pool_size,
+        pools=settings.pools,
         entries={name: cls.entry() for name, cls in executor_classes().items()},
         shutdown_grace=settings.shutdown_grace,
         fires=fires,

@@ -183,10 +183,16 @@ class Controls:
             )
 
     def _note(
-        self, action: str, actor: str, *, task_id: int | None = None, execution_id: int | None = None
+        self,
+        action: str,
+        actor: str,
+        *,
+        task_id: int | None = None,
+        execution_id: int | None = None,
+        detail: str = "",
     ) -> None:
         self._memory.batch.audit.append(
-            rows.noted(self._memory, action, actor, task_id=task_id, execution_id=execution_id)
+            rows.noted(self._memory, action, actor, task_id=task_id, execution_id=execution_id, detail=detail)
         )
 
 

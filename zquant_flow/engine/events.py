@@ -119,7 +119,7 @@ class Events:
                 rows.noted(self._memory, "event_dropped", ACTOR, task_id=task.id, detail=newest.source)
             )
             return
-        wait = bool(task.active) and task.definition.overlap.value != "allow"
+        wait = len(task.active) >= task.limit
         self._steps.create(task, TriggerType.EVENT, actor=ACTOR, logical_time=newest.logical_time, wait=wait)
 
 

@@ -10,6 +10,7 @@ from zquant_flow.core.instants import from_micros
 from zquant_flow.core.model import TaskDef
 from zquant_flow.core.schedule import SkipReason
 from zquant_flow.definitions.loader import LoadError
+from zquant_flow.engine.pools import Standing
 from zquant_flow.wording import Message, joined, say
 
 SHOWN = 10
@@ -52,14 +53,15 @@ def explain(
     errors: Sequence[LoadError],
     used_by: Sequence[str],
     slots: tuple[int, int],
+    standing: Standing | None = None,
 ) -> list[Reason]:
     """The reasons, most telling first; at least one.
 
     `active`: rows of the executions that have not ended; `last_entry`: the newest of the ledger; `errors`: of its file;
-    `used_by`: workflows that refer to it; `slots`: those in use, and all.
+    `used_by`: workflows that refer to it; `slots`: those in use, and all; `standing`: of its pool, if it has one.
     """
     return [
-        *_of_executions(active, slots),
+        *_of_executions(active, slots, standing),
         *_of_switches(row),
         *_of_schedule(row, definition, used_by),
         *_of_the_past(last_entry),
@@ -67,7 +69,9 @@ def explain(
     ]
 
 
-def _of_executions(active: Sequence[Any], slots: tuple[int, int]) -> Iterator[Reason]:
+def _of_executions(
+    active: Sequence[Any], slots: tuple[int, int], standing: Standing | None
+) -> Iterator[Reason]:
     for execution in sorted(active, key=lambda execution: (execution.status == "pending", execution.id))[
         :SHOWN
     ]:
@@ -82,21 +86,39 @@ def _of_executions(active: Sequence[Any], slots: tuple[int, int]) -> Iterator[Re
             detail = say("execution {id} is paused; resume it", id=execution.id)
             yield Reason(code="execution_paused", detail=detail, execution_id=execution.id)
         else:
-            yield _pending(execution, slots)
+            yield _pending(execution, slots, standing)
     if len(active) > SHOWN:
         yield Reason(code="more", detail=say("and {count} more executions", count=len(active) - SHOWN))
 
 
-def _pending(execution: Any, slots: tuple[int, int]) -> Reason:
+def _pending(execution: Any, slots: tuple[int, int], standing: Standing | None) -> Reason:
     code = execution.waiting_for or "slot"
     why = _WAITING.get(code)
-    if why is None:
+    if code in ("slot", "pool"):
+        code = "pool" if standing is not None and standing.is_full else "slot"
+    if code == "pool" and standing is not None:
+        why = _pool_is_full(standing, execution.id)
+    elif why is None:
         why = say("it waits for a slot: {used} of {all} are in use", used=slots[0], all=slots[1])
     return Reason(
         code=f"waiting_for_{code}",
         detail=say("execution {id} is pending: {why}", id=execution.id, why=why),
         execution_id=execution.id,
         until=execution.waiting_until,
+    )
+
+
+def _pool_is_full(standing: Standing, execution_id: int) -> Message:
+    holders = joined(", ", map(str, standing.holders[:SHOWN]))
+    if len(standing.holders) > SHOWN:
+        holders = say("{some} and {count} more", some=holders, count=len(standing.holders) - SHOWN)
+    return say(
+        "it waits for the pool {pool!r}: {used} of {all} places are in use (by: {holders}), {ahead} wait before it",
+        pool=standing.name,
+        used=len(standing.holders),
+        all=standing.slots,
+        holders=holders or say("nobody"),
+        ahead=standing.ahead.get(execution_id, 0),
     )
 
 

@@ -3,7 +3,7 @@
 The one that leads creates every execution that stands in a task's history, and may hand it over to another engine, which
 then drives it alone: attempts, retries, the nodes of a workflow. A letter is a row, written by the batch that decides what it
 says and deleted by the batch that obeys it, so that it is obeyed exactly once, whoever dies in between. What refers to other
-tasks is never handed over: only who leads knows whether they run.
+tasks is never handed over: only who leads knows whether they run. Nor is what uses a pool: only who leads counts them.
 """
 
 from __future__ import annotations
@@ -213,13 +213,13 @@ class Letters:
 
 
 def _stands_alone(execution: Execution) -> bool:
-    """Whether it can be driven without asking for other tasks, or for the results of nodes beside it."""
+    """Whether it can be driven without asking for other tasks, for the results of nodes beside it, or for a pool."""
     if execution.inline:
         return False
     workflow = execution.definition.workflow
     if workflow is not None:
-        return not any(node.task for node in workflow.nodes)
-    if execution.action is None:
+        return not any(node.task or (node.action and node.action.pool) for node in workflow.nodes)
+    if execution.action is None or execution.action.pool is not None:
         return False
     return execution.parent is None or "nodes" not in str(execution.action.config)
 

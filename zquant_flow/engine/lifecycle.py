@@ -158,9 +158,15 @@ class Lifecycle:
 
     def wait_for_slot(self, execution: Execution) -> None:
         """What it waited for has come: from here on only a place is missing, and its row says so."""
-        execution.waiting_for = "slot"
+        self._wait_for(execution, "slot")
+
+    def _wait_for(self, execution: Execution, what: str) -> None:
+        """Its row says what it waits for."""
+        if execution.waiting_for == what:
+            return
+        execution.waiting_for = what
         if execution.row is not None and execution.id not in self.memory.changed:
-            execution.row["waiting_for"] = "slot"
+            execution.row["waiting_for"] = what
         else:
             self.memory.updates(execution).waiting.append(rows.waiting(self.memory, execution, None))
 
@@ -176,7 +182,7 @@ class Lifecycle:
             error = f"task {execution.task.name!r} has nothing to run"
             self.doom(execution, "nothing_to_run", error)
         else:
-            self.dispatcher.add(execution, priority=execution.action.priority)
+            self.requeue(execution)
 
     # ── attempts start ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -238,7 +244,7 @@ class Lifecycle:
 
     def occupy(self, execution: Execution) -> None:
         """Give it a slot and start its attempt."""
-        self.dispatcher.occupy()
+        self.dispatcher.occupy(execution)
         self.effects.start.append(execution)
 
     # ── attempts end ────────────────────────────────────────────────────────────────────────────────────────────
@@ -263,7 +269,7 @@ class Lifecycle:
             return
         if execution.status not in (Status.RUNNING, Status.PAUSED) or execution.run is not None:
             return
-        self.dispatcher.release()
+        self.dispatcher.release(execution)
         if execution.pausing:  # it did not come to stand still, and the wish ends with the attempt
             execution.pausing = False
             self.memory.batch.requests.append(rows.requested(self.memory, execution))
@@ -346,8 +352,14 @@ class Lifecycle:
             self.requeue(execution)
 
     def requeue(self, execution: Execution) -> None:
-        """Queue a pending execution for a slot."""
-        self.dispatcher.add(execution, priority=execution.action.priority if execution.action else 0)
+        """Queue a pending execution for a slot, and for a place in its pool, if it has one."""
+        action = execution.action
+        if action is None:
+            self.dispatcher.add(execution)
+            return
+        if action.pool is not None:
+            self._wait_for(execution, "pool" if self.dispatcher.is_full(action.pool) else "slot")
+        self.dispatcher.add(execution, priority=action.priority, pool=action.pool)
 
     # ── executions end ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -433,15 +445,14 @@ class Lifecycle:
             self.memory.archived.pop(task.id, None)
 
     def let_next(self, task: Task) -> None:
-        """The first that waits for the task's active executions goes on, once none of them is left."""
-        if not task.queue or len(task.queue) < len(task.active):
-            return
-        following = task.queue.popleft()
-        self.wait_for_slot(following)
-        if task.holds and following.trigger_type is TriggerType.SCHEDULE:
-            task.held.append(following)
-        else:
-            self.proceed(following)
+        """The first that wait for the task's active executions go on, once there is room for them."""
+        while task.queue and len(task.active) - len(task.queue) < task.limit:
+            following = task.queue.popleft()
+            self.wait_for_slot(following)
+            if task.holds and following.trigger_type is TriggerType.SCHEDULE:
+                task.held.append(following)
+            else:
+                self.proceed(following)
 
     def release(self, task: Task) -> None:
         """What a pause has held goes on."""

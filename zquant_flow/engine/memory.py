@@ -12,10 +12,12 @@ from typing import Any
 
 from zquant_flow.clock import Clock
 from zquant_flow.core.graph import Plan
-from zquant_flow.core.model import Action, TaskDef
+from zquant_flow.core.model import Action, Overlap, TaskDef
 from zquant_flow.core.progress import Progress
 from zquant_flow.core.status import Status, TriggerType
 from zquant_flow.store.batch import Batch, Row
+
+UNBOUNDED = 1 << 62
 
 
 @dataclass(slots=True, eq=False)
@@ -56,6 +58,13 @@ class Task:
         """An execution of it has ended."""
         self.active.pop(execution.id, None)
         self.backfilled.pop(execution.id, None)
+
+    @property
+    def limit(self) -> int:
+        """How many of its executions may be active before `overlap` decides."""
+        if self.definition.overlap is Overlap.ALLOW:
+            return UNBOUNDED
+        return self.definition.max_active_runs or 1
 
     @property
     def holds(self) -> bool:

@@ -22,6 +22,7 @@ from zquant_flow.engine import rows
 from zquant_flow.engine.controls import Controls
 from zquant_flow.engine.keys import Key
 from zquant_flow.engine.memory import Task
+from zquant_flow.engine.pools import Standing
 from zquant_flow.engine.tasks import idle_span, state_tag
 from zquant_flow.errors import (
     AlreadyFired,
@@ -198,6 +199,42 @@ class Operations(Controls):
     def resume(self, task_id: int, *, actor: str) -> None:
         """Undo a pause: what was held goes on."""
         self._switch(task_id, actor, "resume", paused=False)
+
+    def pools(self) -> list[dict[str, Any]]:
+        """All pools, with who holds their places."""
+        found: list[dict[str, Any]] = self._call(self._engine.pools.listed)
+        return found
+
+    def standing(self, pool: str, executions: Iterable[int]) -> Standing:
+        """How a pool stands for these executions."""
+        found: Standing = self._call(lambda: self._engine.pools.standing(pool, executions))
+        return found
+
+    def put_pool(
+        self, name: str, slots: int, description: str | None, *, actor: str
+    ) -> tuple[dict[str, Any], bool]:
+        """Make a pool, or change it; how it is, and whether it is new. Raises PoolInSettings."""
+
+        def work() -> tuple[dict[str, Any], bool]:
+            pools = self._engine.pools
+            is_new = pools.put(name, slots, description, actor)
+            self._note("put_pool", actor, detail=f"{name}: {slots}")
+            self._engine.registrar.take_pools(pools.slots)
+            return pools.described(name), is_new
+
+        found: tuple[dict[str, Any], bool] = self._call(work)
+        return found
+
+    def delete_pool(self, name: str, *, actor: str) -> None:
+        """Delete a pool. Raises PoolNotFound, PoolInUse, PoolInSettings."""
+
+        def work() -> None:
+            pools = self._engine.pools
+            pools.delete(name, (entry.definition for entry in self.registry.by_name.values()))
+            self._note("delete_pool", actor, detail=name)
+            self._engine.registrar.take_pools(pools.slots)
+
+        self._call(work)
 
     def at_once(self, steps: Iterable[Callable[[Operations], T]]) -> list[T | ZquantFlowError]:
         """Several operations in one turn, each on its own: what it answers, or its error."""

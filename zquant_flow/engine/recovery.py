@@ -73,7 +73,7 @@ class _Recovery:
         carried = alive | reported
         for execution in executions.values():
             if _attempt(execution) in carried and execution.status in (Status.RUNNING, Status.PAUSED):
-                self._lifecycle.dispatcher.occupy()
+                self._lifecycle.dispatcher.occupy(execution)
         for execution in executions.values():
             if execution.status is Status.PENDING and execution.waiting_for == "overlap":
                 execution.task.queue.append(execution)
@@ -179,7 +179,7 @@ class _Recovery:
             elif execution.pausing:
                 self._lifecycle.effects.pause.append(execution)
             return
-        self._lifecycle.dispatcher.occupy()
+        self._lifecycle.dispatcher.occupy(execution)
         self._lifecycle.lost(execution, "the process that carried it is gone")
 
     def _wait_on(self, execution: Execution) -> None:

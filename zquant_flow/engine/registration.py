@@ -7,7 +7,7 @@ the engine's memory: tasks come, change, are archived, come back under their old
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -67,8 +67,8 @@ class Registrar:
         self.on_change: Callable[[Task], None] = lambda task: None
         """Called when a task is new or has another definition."""
 
-    def load(self) -> None:
-        """Take the tasks that the database knows: what a restart needs not read again."""
+    def load(self, pools: Collection[str] = ()) -> None:
+        """Take the tasks that the database knows: what a restart needs not read again. `pools`: the names of those there are."""
         self._last_id = max(self._last_id, last_number(self._database, "task"))
         by_name: dict[str, Entry] = {}
         names_of: dict[str, list[str]] = {}
@@ -84,7 +84,15 @@ class Registrar:
             by_id={entry.id: entry for entry in by_name.values()},
             names_of={path: tuple(names) for path, names in names_of.items()},
             errors=known_errors(self._database),
+            pools=frozenset(pools),
         )
+        if self.registry.names_missing_pools():
+            self.register((), ())
+
+    def take_pools(self, pools: Collection[str]) -> None:
+        """There are these pools from now on: files that waited for one are loaded."""
+        self.registry = replace(self.registry, pools=frozenset(pools))
+        self.register((), ())
 
     def register(
         self, files: Sequence[LoadedFile], removed: Iterable[str] = (), *, actor: str = "file"
@@ -304,6 +312,7 @@ class Registrar:
             task.archived = False
             memory.tasks[entry.id] = memory.by_name[entry.name] = task
             self.on_change(task)
+            self._lifecycle.let_next(task)
 
 
 def _entry(claim: Claim, task_id: int, version: int, digest: str) -> Entry:

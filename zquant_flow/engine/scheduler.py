@@ -86,8 +86,8 @@ class Scheduler:
 
         Raises AlreadyRunning for `skip`, Conflict for a full queue.
         """
-        overlap = task.definition.overlap
-        if not task.active or overlap is Overlap.ALLOW:
+        overlap, limit = task.definition.overlap, task.limit
+        if len(task.active) < limit:
             return False
         if overlap is Overlap.SKIP:
             other = next(iter(task.active))
@@ -100,9 +100,10 @@ class Scheduler:
                 execution_id=other,
             )
         if overlap is Overlap.REPLACE:
-            for execution in list(task.active.values()):
+            oldest = list(task.active.values())
+            for execution in oldest[: len(oldest) - limit + 1]:
                 self._lifecycle.terminate(execution, "replaced")
-            return bool(task.active)
+            return len(task.active) >= limit
         if len(task.queue) >= QUEUE_LIMIT:
             raise Conflict(
                 say("task {name!r} has {count} executions waiting already", name=task.name, count=QUEUE_LIMIT)

@@ -36,6 +36,7 @@ from zquant_flow.engine.letters import Letters
 from zquant_flow.engine.lifecycle import Lifecycle
 from zquant_flow.engine.memory import Memory
 from zquant_flow.engine.orders import Orders
+from zquant_flow.engine.pools import Pools
 from zquant_flow.engine.recovery import recover
 from zquant_flow.engine.registered import Registered
 from zquant_flow.engine.registration import Registrar
@@ -80,6 +81,7 @@ class Engine:
         data_dir: Path,
         zone: ZoneInfo,
         slots: int,
+        pools: Mapping[str, int] | None = None,
         entries: Mapping[str, str],
         shutdown_grace: float = 30.0,
         with_bell: bool = True,
@@ -131,6 +133,7 @@ class Engine:
         self.events = Events(database, self.memory, self.lifecycle)
         self.lifecycle.on_end = self.events.ended
         self.registered = Registered(database)
+        self.pools = Pools(database, self.memory, self._dispatcher, pools or {})
         self.registrar = Registrar(database, self.memory, self.scheduler, self.lifecycle, self._finish_turn)
         self.registrar.on_change = self.events.listen
         orders = Orders(
@@ -167,12 +170,13 @@ class Engine:
         memory = self.memory
         if not self.lease.shared:
             memory.last_id = last_number(self.database, "execution")
+        self.pools.load()
         if self.rests:
-            self.registrar.load()
+            self.registrar.load(self.pools.slots)
             return
         hello = self._backend.start()
         if self.leads:
-            self.registrar.load()
+            self.registrar.load(self.pools.slots)
             self.events.load()
             self.scheduler.start_from(last_heartbeat)
         recover(

@@ -65,7 +65,7 @@ class Worker:
         return orders
 
     def _refuse_order(self, execution: Execution, code: str, why: str) -> None:
-        self._dispatcher.release()
+        self._dispatcher.release(execution)
         self._lifecycle.fail(execution, code, why)
         self._lifecycle.dispatch()
 

@@ -17,10 +17,9 @@ from zquant_flow.core.references import referenced_nodes, resolve
 from zquant_flow.core.status import Status, TriggerType, advance
 from zquant_flow.engine import rows
 from zquant_flow.engine.dispatcher import Dispatcher
-from zquant_flow.engine.memory import Execution, Memory, Reused, Run, Task
+from zquant_flow.engine.memory import UNBOUNDED, Execution, Memory, Reused, Run, Task
 from zquant_flow.errors import ZquantFlowError
 
-UNBOUNDED = 1 << 62
 PLANS_KEPT = 200
 PROGRESS_INTERVAL = 0.25
 """Seconds between two writes of a workflow's progress."""
@@ -169,7 +168,8 @@ class Workflows:
         definition = workflow.nodes[node]
         if definition.task is None:
             assert definition.action is not None
-            self._dispatcher.add(execution, node, definition.action.priority)
+            action = definition.action
+            self._dispatcher.add(execution, node, action.priority, action.pool)
             return
         self._begin_reference(execution, node, definition.task, definition.arguments)
 
@@ -187,8 +187,7 @@ class Workflows:
         self._steps.admit(child, "workflow")
         if not self._give_arguments(child, arguments):
             return
-        others = any(other is not child for other in task.active.values())
-        if others and task.definition.overlap.value != "allow":
+        if len(task.active) > task.limit:
             self._steps.wait_for_others(child)
         else:
             self._steps.proceed(child)

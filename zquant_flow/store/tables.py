@@ -340,6 +340,17 @@ tokens = Table(
 )
 """Bearer tokens beside the admin's own; only their SHA-256 is kept."""
 
+pools = Table(
+    "pools",
+    metadata,
+    Column("name", String(400), primary_key=True),
+    Column("slots", Integer, CheckConstraint("slots >= 0", name="slots"), nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+    Column("updated_by", String(100), nullable=False),
+    Column("updated_time", BigInteger, nullable=False),
+)
+"""Limits that attempts share by name, made over REST; those of `zquant-flow.toml` are in no row."""
+
 attempts = Table(
     "attempts",
     metadata,

@@ -36,6 +36,7 @@ def upgrade() -> None:
     op.create_index("ix_tasks_next_fire", "tasks", ["next_fire"])
     _create_tallies()
     _create_the_rest()
+    _create_pools()
     _create_what_engines_say()
 
 
@@ -102,6 +103,19 @@ def _create_the_rest() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tokens")),
         sa.UniqueConstraint("name", name=op.f("uq_tokens_name")),
         sa.UniqueConstraint("digest", name=op.f("uq_tokens_digest")),
+    )
+
+
+def _create_pools() -> None:
+    op.create_table(
+        "pools",
+        sa.Column("name", sa.String(length=400), nullable=False),
+        sa.Column("slots", sa.Integer(), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False, server_default=""),
+        sa.Column("updated_by", sa.String(length=100), nullable=False),
+        sa.Column("updated_time", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_pools")),
+        sa.CheckConstraint("slots >= 0", name=op.f("ck_pools_slots")),
     )
 
 
