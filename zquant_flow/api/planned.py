@@ -17,7 +17,7 @@ from zquant_flow.api.security import signed_in
 from zquant_flow.api.tasks import definition_of, task_row
 from zquant_flow.api.validation import meaningless
 from zquant_flow.core.instants import from_micros, later, to_micros
-from zquant_flow.core.schedule import fires_between, zone_of
+from zquant_flow.core.schedule import zone_of
 from zquant_flow.core.words import describe
 from zquant_flow.engine.explain import explain
 from zquant_flow.engine.upcoming import upcoming
@@ -66,15 +66,8 @@ def explain_task(request: Request, control: Ctl, task_id: TaskId) -> Response:
     ahead: list[datetime] = []
     if schedule is not None and row.archived_at is None and row.next_fire is not None:
         start = from_micros(row.next_fire)
-        ahead = [
-            start,
-            *islice(
-                fires_between(
-                    schedule, start, later(start, _AHEAD), anchor=from_micros(row.anchor), zone=control.zone
-                ),
-                NEXT - 1,
-            ),
-        ]
+        table = control.engine.times.table(schedule, from_micros(row.anchor))
+        ahead = [start, *islice(table.between(start, later(start, _AHEAD)), NEXT - 1)]
     out = {
         "task_id": task_id,
         "name": row.name,
@@ -114,7 +107,14 @@ def list_upcoming(
         raise meaningless(say("`from` is later than `to`"), "from", "to")
     found = list(
         islice(
-            upcoming(control.database, control.registry, control.zone, max(start, now), end, task_id=task_id),
+            upcoming(
+                control.database,
+                control.registry,
+                control.engine.times,
+                max(start, now),
+                end,
+                task_id=task_id,
+            ),
             limit + 1,
         )
     )

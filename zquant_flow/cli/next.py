@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from zquant_flow.cli.language import language, t
 from zquant_flow.config import load_settings, zone_named
 from zquant_flow.core.model import Rule, Schedule
-from zquant_flow.core.schedule import next_fire, validate, zone_of
+from zquant_flow.core.schedule import Times, Timetable, validate
 from zquant_flow.core.words import describe
 from zquant_flow.errors import BadRequest
 from zquant_flow.wording import say
@@ -24,9 +24,10 @@ def show_next(
     settings = load_settings(tasks_dir=tasks_dir)
     default = zone_named(tz) if tz else settings.zone
     schedule = _schedule(target, settings.tasks_dir)
-    zone = zone_of(schedule, default)
+    times = Times(zone=default)
+    zone = times.table(schedule, datetime.now(UTC)).zone
     begin = (start if start.tzinfo else start.replace(tzinfo=zone)) if start else datetime.now(UTC)
-    fires = _fires(schedule, begin.astimezone(UTC), count, zone)
+    fires = _fires(times.table(schedule, begin), begin.astimezone(UTC), count)
     if as_json:
         sys.stdout.write(json.dumps({"fires": [fire.isoformat() for fire in fires]}) + "\n")
         return 0
@@ -39,12 +40,12 @@ def show_next(
     return 0
 
 
-def _fires(schedule: Schedule, begin: datetime, count: int, zone: ZoneInfo) -> list[datetime]:
+def _fires(table: Timetable, begin: datetime, count: int) -> list[datetime]:
     """From `begin` on, itself included."""
     found: list[datetime] = []
     after = begin.replace(microsecond=0) - datetime.resolution if begin.microsecond == 0 else begin
     while len(found) < count:
-        following = next_fire(schedule, after, anchor=begin, zone=zone)
+        following = table.next(after)
         if following is None:
             break
         found.append(following)

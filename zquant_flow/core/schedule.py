@@ -2,7 +2,6 @@
 
 Pure arithmetic over recorded facts and `now` (SEMANTICS §6.3 and §6.6). Instants are aware; answers are in UTC. `anchor`
 is where an interval starts to count when the schedule has no `start_at`: the first registration, cut to the second.
-`zone` is the zone of a schedule that names none.
 """
 
 from __future__ import annotations
@@ -56,58 +55,111 @@ class Due:
     next: datetime | None
 
 
-def due(schedule: Schedule, *, cursor: datetime, now: datetime, anchor: datetime, zone: ZoneInfo) -> Due:
-    """Sorts the instants of (cursor, now] into fires and skips by the rules for late fires (SEMANTICS §6.6).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timetable:
+    """A schedule bound to what its instants depend on: the zone it is read in, and where an interval starts to count."""
 
-    Costs a constant number of searches and one per fire, however long ago the cursor is. A cursor ahead of `now` stays
-    where it is: what a step of the clock voids is the caller's decision.
-    """
-    cursor, now = _utc(cursor), max(_utc(now), _utc(cursor))
-    late_until = max(cursor, now - schedule.misfire_grace - _TICK)
-    late, skipped = _late(schedule, cursor, late_until, now, anchor, zone)
-    on_time = fires_between(schedule, late_until, now, anchor=anchor, zone=zone)
-    return Due(
-        fires=(*late, *on_time),
-        skipped=skipped,
-        cursor=now,
-        next=next_fire(schedule, now, anchor=anchor, zone=zone),
-    )
+    schedule: Schedule
+    zone: ZoneInfo
+    base: datetime
+    """`start_at`, else the first registration, in UTC."""
+
+    def due(self, cursor: datetime, now: datetime) -> Due:
+        """Sorts the instants of (cursor, now] into fires and skips by the rules for late fires (SEMANTICS §6.6).
+
+        Costs a constant number of searches and one per fire, however long ago the cursor is. A cursor ahead of `now` stays
+        where it is: what a step of the clock voids is the caller's decision.
+        """
+        cursor, now = _utc(cursor), max(_utc(now), _utc(cursor))
+        late_until = max(cursor, now - self.schedule.misfire_grace - _TICK)
+        late, skipped = self._late(cursor, late_until, now)
+        on_time = self.between(late_until, now)
+        return Due(fires=(*late, *on_time), skipped=skipped, cursor=now, next=self.next(now))
+
+    def next(self, after: datetime) -> datetime | None:
+        """The first instant strictly later than `after` over all rules, within [start_at, end_at]; None if there is none."""
+        schedule = self.schedule
+        if schedule.start_at is not None and schedule.start_at > after:
+            after = schedule.start_at - _TICK
+        after = _utc(after)
+        found = [fire for rule in schedule.rules if (fire := self._next_of(rule, after)) is not None]
+        earliest = min(found, default=None)
+        return None if earliest is None or (schedule.end_at and earliest > schedule.end_at) else earliest
+
+    def previous(self, at: datetime) -> datetime | None:
+        """The newest instant not later than `at` over all rules, within [start_at, end_at]; None if there is none."""
+        schedule = self.schedule
+        if schedule.end_at is not None:
+            at = min(at, schedule.end_at)
+        at = _utc(at)
+        found = [fire for rule in schedule.rules if (fire := self._previous_of(rule, at)) is not None]
+        newest = max(found, default=None)
+        return None if newest is None or (schedule.start_at and newest < schedule.start_at) else newest
+
+    def between(self, after: datetime, until: datetime) -> Iterator[datetime]:
+        """The instants of (after, until], rising."""
+        fire = self.next(after)
+        while fire is not None and fire <= until:
+            yield fire
+            following = self.next(fire)
+            assert following is None or following > fire, f"{self.schedule} does not move on from {fire}"
+            fire = following
+
+    def _late(
+        self, cursor: datetime, until: datetime, now: datetime
+    ) -> tuple[tuple[datetime, ...], tuple[Skip, ...]]:
+        """What of (cursor, until], all of it late, still runs, and what is skipped for which reason."""
+        catchup, newest = self.schedule.catchup, self.previous(until)
+        if newest is None or newest <= cursor:
+            return (), ()
+        if catchup is Catchup.NONE:
+            return (), self._span(cursor, until, SkipReason.MISFIRE)
+        if catchup is Catchup.ALL:
+            fires = tuple(islice(self.between(cursor, until), self.schedule.catchup_limit))
+            return fires, self._span(fires[-1] if fires else cursor, until, SkipReason.MISFIRE)
+        following = self.next(until)
+        if following is not None and following <= now:  # the newest of all is on time, and runs anyway
+            return (), self._span(cursor, until, SkipReason.COALESCED)
+        return (newest,), self._span(cursor, newest - _TICK, SkipReason.COALESCED)
+
+    def _span(self, after: datetime, until: datetime, reason: SkipReason) -> tuple[Skip, ...]:
+        """The instants of (after, until] as one skip, or none when there are none."""
+        first, last = self.next(after), self.previous(until)
+        return (Skip(first, last, reason),) if first and last and first <= last else ()
+
+    def _next_of(self, rule: Rule, after: datetime) -> datetime | None:
+        if rule.cron is not None:
+            return next_after(parse_cron(rule.cron), after, self.zone)
+        if rule.interval is not None:
+            return _interval_fire(self.base, rule.interval, max(1, (after - self.base) // rule.interval + 1))
+        assert rule.run_at is not None
+        return _utc(rule.run_at) if rule.run_at > after else None
+
+    def _previous_of(self, rule: Rule, at: datetime) -> datetime | None:
+        if rule.cron is not None:
+            return previous_at_or_before(parse_cron(rule.cron), at, self.zone)
+        if rule.interval is not None:
+            number = (at - self.base) // rule.interval
+            return _interval_fire(self.base, rule.interval, number) if number >= 1 else None
+        assert rule.run_at is not None
+        return _utc(rule.run_at) if rule.run_at <= at else None
 
 
-def next_fire(schedule: Schedule, after: datetime, *, anchor: datetime, zone: ZoneInfo) -> datetime | None:
-    """The first instant strictly later than `after` over all rules, within [start_at, end_at]; None if there is none."""
-    zone = zone_of(schedule, zone)
-    if schedule.start_at is not None and schedule.start_at > after:
-        after = schedule.start_at - _TICK
-    base = _utc(schedule.start_at or anchor)
-    found = [fire for rule in schedule.rules if (fire := _next_of(rule, _utc(after), base, zone)) is not None]
-    earliest = min(found, default=None)
-    return None if earliest is None or (schedule.end_at and earliest > schedule.end_at) else earliest
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """What all schedules of an installation are read by; a value, swapped whole."""
 
+    zone: ZoneInfo
+    """The zone of a schedule that names none."""
 
-def previous_fire(schedule: Schedule, at: datetime, *, anchor: datetime, zone: ZoneInfo) -> datetime | None:
-    """The newest instant not later than `at` over all rules, within [start_at, end_at]; None if there is none."""
-    zone = zone_of(schedule, zone)
-    if schedule.end_at is not None:
-        at = min(at, schedule.end_at)
-    base = _utc(schedule.start_at or anchor)
-    found = [
-        fire for rule in schedule.rules if (fire := _previous_of(rule, _utc(at), base, zone)) is not None
-    ]
-    newest = max(found, default=None)
-    return None if newest is None or (schedule.start_at and newest < schedule.start_at) else newest
+    def table(self, schedule: Schedule, anchor: datetime) -> Timetable:
+        """The schedule's timetable. `anchor`: where an interval starts to count without `start_at`.
 
-
-def fires_between(
-    schedule: Schedule, after: datetime, until: datetime, *, anchor: datetime, zone: ZoneInfo
-) -> Iterator[datetime]:
-    """The instants of (after, until], rising."""
-    fire = next_fire(schedule, after, anchor=anchor, zone=zone)
-    while fire is not None and fire <= until:
-        yield fire
-        following = next_fire(schedule, fire, anchor=anchor, zone=zone)
-        assert following is None or following > fire, f"{schedule} does not move on from {fire}"
-        fire = following
+        Raises ScheduleError when the tz database has no zone of the schedule's name.
+        """
+        return Timetable(
+            schedule=schedule, zone=zone_of(schedule, self.zone), base=_utc(schedule.start_at or anchor)
+        )
 
 
 def validate(schedule: Schedule, zone: ZoneInfo) -> None:
@@ -136,7 +188,7 @@ def validate(schedule: Schedule, zone: ZoneInfo) -> None:
         _check_rule(rule, schedule, zone)
     if schedule.start_at and schedule.end_at:
         before = schedule.start_at - _TICK
-        if next_fire(schedule, before, anchor=schedule.start_at, zone=zone) is None:
+        if Times(zone=zone).table(schedule, schedule.start_at).next(before) is None:
             raise ScheduleError(say("the schedule never fires between start_at and end_at"), field="end_at")
 
 
@@ -154,60 +206,6 @@ def zone_of(schedule: Schedule, default: ZoneInfo) -> ZoneInfo:
             ),
             field="timezone",
         ) from exc
-
-
-def _late(
-    schedule: Schedule, cursor: datetime, until: datetime, now: datetime, anchor: datetime, zone: ZoneInfo
-) -> tuple[tuple[datetime, ...], tuple[Skip, ...]]:
-    """What of (cursor, until], all of it late, still runs, and what is skipped for which reason."""
-    newest = previous_fire(schedule, until, anchor=anchor, zone=zone)
-    if newest is None or newest <= cursor:
-        return (), ()
-    if schedule.catchup is Catchup.NONE:
-        return (), _span(schedule, cursor, until, SkipReason.MISFIRE, anchor, zone)
-    if schedule.catchup is Catchup.ALL:
-        fires = tuple(
-            islice(fires_between(schedule, cursor, until, anchor=anchor, zone=zone), schedule.catchup_limit)
-        )
-        rest = fires[-1] if fires else cursor
-        return fires, _span(schedule, rest, until, SkipReason.MISFIRE, anchor, zone)
-    following = next_fire(schedule, until, anchor=anchor, zone=zone)
-    if following is not None and following <= now:  # the newest of all is on time, and runs anyway
-        return (), _span(schedule, cursor, until, SkipReason.COALESCED, anchor, zone)
-    return (newest,), _span(schedule, cursor, newest - _TICK, SkipReason.COALESCED, anchor, zone)
-
-
-def _span(
-    schedule: Schedule,
-    after: datetime,
-    until: datetime,
-    reason: SkipReason,
-    anchor: datetime,
-    zone: ZoneInfo,
-) -> tuple[Skip, ...]:
-    """The instants of (after, until] as one skip, or none when there are none."""
-    first = next_fire(schedule, after, anchor=anchor, zone=zone)
-    last = previous_fire(schedule, until, anchor=anchor, zone=zone)
-    return (Skip(first, last, reason),) if first and last and first <= last else ()
-
-
-def _next_of(rule: Rule, after: datetime, base: datetime, zone: ZoneInfo) -> datetime | None:
-    if rule.cron is not None:
-        return next_after(parse_cron(rule.cron), after, zone)
-    if rule.interval is not None:
-        return _interval_fire(base, rule.interval, max(1, (after - base) // rule.interval + 1))
-    assert rule.run_at is not None
-    return _utc(rule.run_at) if rule.run_at > after else None
-
-
-def _previous_of(rule: Rule, at: datetime, base: datetime, zone: ZoneInfo) -> datetime | None:
-    if rule.cron is not None:
-        return previous_at_or_before(parse_cron(rule.cron), at, zone)
-    if rule.interval is not None:
-        number = (at - base) // rule.interval
-        return _interval_fire(base, rule.interval, number) if number >= 1 else None
-    assert rule.run_at is not None
-    return _utc(rule.run_at) if rule.run_at <= at else None
 
 
 def _interval_fire(base: datetime, interval: timedelta, number: int) -> datetime | None:

@@ -23,6 +23,7 @@ from sqlalchemy.exc import OperationalError
 
 from zquant_flow.clock import Clock
 from zquant_flow.core.instants import from_micros
+from zquant_flow.core.schedule import Times
 from zquant_flow.core.status import Status
 from zquant_flow.engine.bell import Bell
 from zquant_flow.engine.bundles import BundleFolders
@@ -92,7 +93,6 @@ class Engine:
         """
         self.database = database
         self._clock = clock
-        self.zone = zone
         self._grace = shutdown_grace
         self._fires = fires and not rests
         self.rests = rests
@@ -125,7 +125,7 @@ class Engine:
         self.letters = Letters(database, self.memory, self.lifecycle, self._dispatcher, self.lease)
         if self.lease.shared:
             self.lifecycle.elsewhere = self.letters
-        self.scheduler = Scheduler(self.memory, self.lifecycle, zone, Ledger(database))
+        self.scheduler = Scheduler(self.memory, self.lifecycle, Times(zone=zone), Ledger(database))
         self.registered = Registered(database)
         self.registrar = Registrar(database, self.memory, self.scheduler, self.lifecycle, self._finish_turn)
         orders = Orders(
@@ -285,6 +285,11 @@ class Engine:
     def slots(self) -> tuple[int, int]:
         """How many places for attempts are in use, and how many there are."""
         return self._dispatcher.running, self._dispatcher.slots
+
+    @property
+    def times(self) -> Times:
+        """What schedules are read by; a value, for any thread."""
+        return self.scheduler.times
 
     def now(self) -> int:
         """The wall clock, in microseconds."""
