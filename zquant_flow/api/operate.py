@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -156,7 +156,12 @@ def _moments(control: Control, task_id: int, start: datetime, end: datetime) -> 
         raise meaningless(say("`from` is later than `to`"), "from", "to")
     if (to_micros(end) or 0) > control.engine.now():
         raise meaningless(say("`to` is in the future: a backfill runs what is past"), "to")
-    table = control.engine.times.table(definition.schedule, from_micros(row.anchor))
+    table = control.engine.times_for([definition]).table(definition.schedule, from_micros(row.anchor))
+    for sessions in table.sessions:
+        if sessions is not None and sessions.day_of(start) < sessions.first:
+            first = date.fromordinal(sessions.first).isoformat()
+            message = say("{name} is known from {day}", name=sessions.name, day=first)
+            raise meaningless(message, "from", code="outside_calendar")
     found = table.between(start - datetime.resolution, end)
     moments = [to_micros(moment) or 0 for moment in islice(found, MOST_FIRES + 1)]
     if len(moments) > MOST_FIRES:

@@ -19,7 +19,7 @@ from zquant_flow.api.validation import meaningless
 from zquant_flow.core.instants import from_micros, later, to_micros
 from zquant_flow.core.schedule import zone_of
 from zquant_flow.core.words import describe
-from zquant_flow.engine.explain import explain
+from zquant_flow.engine.explain import calendar_reason, explain
 from zquant_flow.engine.upcoming import upcoming
 from zquant_flow.store import queries
 from zquant_flow.wording import say
@@ -53,6 +53,9 @@ def explain_task(request: Request, control: Ctl, task_id: TaskId) -> Response:
     """Why it is, or is not, running now; when it will next."""
     row = task_row(control, task_id)
     definition = definition_of(control, row)
+    table = None
+    if definition.schedule is not None:
+        table = control.engine.times_for([definition]).table(definition.schedule, from_micros(row.anchor))
     reasons = explain(
         row,
         definition,
@@ -61,12 +64,14 @@ def explain_task(request: Request, control: Ctl, task_id: TaskId) -> Response:
         errors=control.registry.errors.get(row.source or "", ()),
         used_by=[entry.name for entry in control.registry.users_of(row.name)],
         slots=control.engine.slots(),
+        horizon=None
+        if table is None
+        else calendar_reason(table, control.engine.calendars.faults, from_micros(control.engine.now())),
     )
     language, schedule = language_of(request), definition.schedule
     ahead: list[datetime] = []
-    if schedule is not None and row.archived_at is None and row.next_fire is not None:
+    if table is not None and row.archived_at is None and row.next_fire is not None:
         start = from_micros(row.next_fire)
-        table = control.engine.times.table(schedule, from_micros(row.anchor))
         ahead = [start, *islice(table.between(start, later(start, _AHEAD)), NEXT - 1)]
     out = {
         "task_id": task_id,
@@ -110,7 +115,7 @@ def list_upcoming(
             upcoming(
                 control.database,
                 control.registry,
-                control.engine.times,
+                control.engine.times_for,
                 max(start, now),
                 end,
                 task_id=task_id,

@@ -45,6 +45,16 @@ class Scheduler:
         """Nothing is armed any more."""
         self._heap.clear()
 
+    def take_times(self, times: Times) -> None:
+        """Read schedules by these from now on: what a calendar knows more, or otherwise, changes what is ahead."""
+        before, self.times = self.times.calendars, times
+        changed = {name for name, sessions in times.calendars.items() if before.get(name) is not sessions}
+        for task in self._memory.tasks.values() if changed else ():
+            schedule = task.definition.schedule
+            if schedule is not None and any(rule.calendar in changed for rule in schedule.rules):
+                self.arm(task)
+                self._memory.batch.cursors.append(rows.cursor(task))
+
     def arm(self, task: Task) -> None:
         """Look for the task's next fire after its cursor. Call it after every change of schedule or state."""
         task.next_fire = None

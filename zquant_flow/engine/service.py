@@ -12,8 +12,9 @@ import itertools
 import logging
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,10 +22,13 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.exc import OperationalError
 
+from zquant_flow.calendars.provider import Calendars
 from zquant_flow.clock import Clock
 from zquant_flow.core.instants import from_micros
+from zquant_flow.core.model import TaskDef
 from zquant_flow.core.schedule import Times
 from zquant_flow.core.status import Status
+from zquant_flow.definitions.calendars import calendars_of
 from zquant_flow.engine.bell import Bell
 from zquant_flow.engine.bundles import BundleFolders
 from zquant_flow.engine.dispatcher import Dispatcher
@@ -85,6 +89,7 @@ class Engine:
         fires: bool = True,
         rests: bool = False,
         lease: float | None = None,
+        calendars: Calendars | None = None,
     ) -> None:
         """`backend` is made with two callbacks: one for its frames, one for its loss. Without `fires` no schedule fires.
 
@@ -93,6 +98,7 @@ class Engine:
         """
         self.database = database
         self._clock = clock
+        self.calendars = calendars or Calendars(data_dir, tasks_dir.parent / "calendars", clock=clock)
         self._grace = shutdown_grace
         self._fires = fires and not rests
         self.rests = rests
@@ -127,12 +133,15 @@ class Engine:
             self.lifecycle.elsewhere = self.letters
         self.scheduler = Scheduler(self.memory, self.lifecycle, Times(zone=zone), Ledger(database))
         self.registered = Registered(database)
-        self.registrar = Registrar(database, self.memory, self.scheduler, self.lifecycle, self._finish_turn)
+        self.registrar = Registrar(
+            database, self.memory, self.scheduler, self.lifecycle, self._finish_turn, self.calendars
+        )
         orders = Orders(
             tasks_dir=tasks_dir,
             data_dir=data_dir,
             entries=entries,
             bundle_folder=BundleFolders(database, data_dir).folder,
+            calendars=lambda: self.calendars.known,
         )
         self._backend = backend(self._from_backend, self._backend_lost)
         self._worker = Worker(self.memory, self.lifecycle, self._dispatcher, orders, self._backend)
@@ -286,10 +295,17 @@ class Engine:
         """How many places for attempts are in use, and how many there are."""
         return self._dispatcher.running, self._dispatcher.slots
 
-    @property
-    def times(self) -> Times:
-        """What schedules are read by; a value, for any thread."""
-        return self.scheduler.times
+    def times_for(self, definitions: Iterable[TaskDef]) -> Times:
+        """What these are read by; for any thread. A process that decides nothing looks for their calendars here."""
+        names = set().union(*map(calendars_of, definitions))
+        if not names <= self.calendars.known.keys():
+            self.calendars.ensure(names)
+        return replace(self.scheduler.times, calendars=self.calendars.known)
+
+    def take_calendars(self) -> None:
+        """Calendars have changed: what follows them is looked at again, in the engine's thread."""
+        if self.leads:
+            self.submit(lambda: self.registrar.register([]))
 
     def now(self) -> int:
         """The wall clock, in microseconds."""
