@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "zquant_flow"
 FLOORS = [
     {"errors", "wording", "complaints"},
     {"core"},
-    {"config", "environment", "failpoints", "clock", "logs", "plugin"},
+    {"config", "environment", "failpoints", "clock", "logs", "plugin", "calendars"},
     {"definitions", "store", "executors", "backends", "runner"},
     {"engine"},
     {"api", "web"},
@@ -79,6 +79,8 @@ def test_the_server_starts_without_what_it_may_never_need() -> None:
         "ruamel.yaml",
         "httpx",
         "exchange_calendars",
+        "pandas",
+        "numpy",
         "jinja2",
         "rich",
     }

@@ -303,7 +303,7 @@ def test_every_code_of_load_errors_is_documented() -> None:
 
 @pytest.mark.parametrize("title", [ATTEMPTS, DEFINITIONS])
 def test_every_documented_code_stands_in_the_source(title: str) -> None:
-    rooms = ("runner", "engine", "definitions", "core")
+    rooms = ("runner", "engine", "definitions", "core", "calendars")
     said = literals(
         PACKAGE / "errors.py", *(path for room in rooms for path in (PACKAGE / room).glob("*.py"))
     )

@@ -37,6 +37,7 @@ class Settings(BaseSettings):
 
     tasks_dir: Path = Path("tasks")
     plugins_dir: Path = Path("plugins")
+    calendars_dir: Path = Path("calendars")
     data_dir: Path = Path(".zquant-flow")
     database_url: str = ""
     host: str = "127.0.0.1"
@@ -67,7 +68,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
-    @field_validator("tasks_dir", "plugins_dir", "data_dir")
+    @field_validator("tasks_dir", "plugins_dir", "calendars_dir", "data_dir")
     @classmethod
     def _absolute(cls, path: Path) -> Path:
         return Path.cwd() / path.expanduser()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from zquant_flow.core import schedule as core
 from zquant_flow.core.model import Catchup, Rule, Schedule
-from zquant_flow.core.schedule import Due, Skip, SkipReason
+from zquant_flow.core.schedule import Due, Skip, SkipReason, Times, Timetable
 from zquant_flow.errors import ScheduleError
 
 ZULU = ZoneInfo("UTC")
@@ -33,20 +33,24 @@ def of(*rules: Rule, **rest: object) -> Schedule:
     return Schedule(rules=rules, **rest)  # type: ignore[arg-type]
 
 
+def table(schedule: Schedule, zone: ZoneInfo = ZULU) -> Timetable:
+    return Times(zone=zone).table(schedule, ANCHOR)
+
+
 def following(schedule: Schedule, after: datetime, count: int, zone: ZoneInfo = ZULU) -> list[str]:
     found: list[str] = []
     while len(found) < count:
-        fire = core.next_fire(schedule, after, anchor=ANCHOR, zone=zone)
+        fire = table(schedule, zone).next(after)
         if fire is None:
             break
-        assert core.previous_fire(schedule, fire, anchor=ANCHOR, zone=zone) == fire
+        assert table(schedule, zone).previous(fire) == fire
         found.append(f"{fire:%d %H:%M:%S}")
         after = fire
     return found
 
 
 def sort(schedule: Schedule, cursor: datetime, now: datetime, zone: ZoneInfo = ZULU) -> Due:
-    return core.due(schedule, cursor=cursor, now=now, anchor=ANCHOR, zone=zone)
+    return table(schedule, zone).due(cursor, now)
 
 
 def test_an_interval_counts_from_its_anchor_and_first_fires_one_interval_later() -> None:
@@ -55,7 +59,7 @@ def test_an_interval_counts_from_its_anchor_and_first_fires_one_interval_later()
     assert following(every, ANCHOR, 1) == ["01 00:01:30"]
     assert following(every, at("01T00:01:30"), 1) == ["01 00:03:00"]
     assert following(every, at("01T00:01:29"), 1) == ["01 00:01:30"]
-    assert core.previous_fire(every, at("01T00:01:29"), anchor=ANCHOR, zone=ZULU) is None
+    assert table(every).previous(at("01T00:01:29")) is None
 
 
 def test_an_interval_is_elapsed_time_across_a_clock_change() -> None:
@@ -66,7 +70,7 @@ def test_an_interval_is_elapsed_time_across_a_clock_change() -> None:
 
 def test_an_interval_does_not_drift() -> None:
     third = of(Rule(interval=timedelta(microseconds=1_333_333)))
-    far = core.next_fire(third, ANCHOR + timedelta(days=3650), anchor=ANCHOR, zone=ZULU)
+    far = table(third).next(ANCHOR + timedelta(days=3650))
     assert far is not None
     assert (far - ANCHOR) % timedelta(microseconds=1_333_333) == timedelta()
 
@@ -81,15 +85,15 @@ def test_start_at_is_the_anchor_and_both_bounds_are_inside() -> None:
     assert following(hourly, ANCHOR, 9) == ["02 01:30:00", "02 02:30:00"]
     cron = of(Rule(cron="30 * * * *"), start_at=at("02T00:30"), end_at=at("02T02:30"))
     assert following(cron, ANCHOR, 9) == ["02 00:30:00", "02 01:30:00", "02 02:30:00"]
-    assert core.previous_fire(cron, at("09T00:00"), anchor=ANCHOR, zone=ZULU) == at("02T02:30")
-    assert core.previous_fire(cron, at("02T00:29"), anchor=ANCHOR, zone=ZULU) is None
+    assert table(cron).previous(at("09T00:00")) == at("02T02:30")
+    assert table(cron).previous(at("02T00:29")) is None
 
 
 def test_run_at_fires_once() -> None:
     once = of(Rule(run_at=at("05T10:00")))
     assert following(once, ANCHOR, 9) == ["05 10:00:00"]
     assert following(once, at("05T10:00"), 9) == []
-    assert core.previous_fire(once, at("05T09:59"), anchor=ANCHOR, zone=ZULU) is None
+    assert table(once).previous(at("05T09:59")) is None
 
 
 def test_several_rules_due_at_one_instant_are_one_fire() -> None:
@@ -220,13 +224,14 @@ def test_fires_and_skips_part_the_instants_between_the_cursors(
 ) -> None:
     zone, start = ZoneInfo("America/New_York"), datetime(2026, 3, 7, tzinfo=UTC)
     schedule = of(*rules, catchup=catchup, catchup_limit=limit, misfire_grace=seconds(grace))
+    bound = Times(zone=zone).table(schedule, start)
     end = start + seconds(sum(ticks))
-    instants = list(core.fires_between(schedule, start, end, anchor=start, zone=zone))
+    instants = list(bound.between(start, end))
     assert instants == sorted(set(instants))
     cursor, seen = start, list[datetime]()
     for tick in ticks:
         now = cursor + seconds(tick)
-        result = core.due(schedule, cursor=cursor, now=now, anchor=start, zone=zone)
+        result = bound.due(cursor, now)
         assert all(cursor < fire <= now for fire in result.fires)
         assert list(result.fires) == sorted(result.fires)
         assert set(result.fires) >= {t for t in instants if cursor < t <= now and now - t <= seconds(grace)}

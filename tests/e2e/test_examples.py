@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 import sqlite3
 from contextlib import closing
 from itertools import accumulate, pairwise
@@ -40,6 +41,8 @@ def test_every_example_is_listed_and_none_has_an_error(client):
         ("demo", "demo.yaml"),
         ("disk_report", "disk_report.py"),
         ("estimate_pi", "fan_out.py"),
+        ("after_close", "after_close.yaml"),
+        ("before_open", "before_open.py"),
         (PIPELINE, "market/nightly.yaml"),
         ("quotes_in_a_pool", "pools.yaml"),
         ("downloads_in_a_pool", "downloads.py"),
@@ -57,6 +60,22 @@ def test_scheduled_examples_say_when_they_run_next(client):
     assert client.find("demo")["next_run_time"] is None
     nightly = client.find(PIPELINE)
     assert (nightly["timezone"], nightly["next_run_time"][-10:]) == ("Asia/Shanghai", "T10:30:00Z")
+
+
+def test_tasks_that_follow_an_exchange_run_on_its_sessions(client):
+    after_close, before_open = client.find("after_close"), client.find("before_open")
+    assert (after_close["calendar"], after_close["at"]) == ("XSHG", "close+30m")
+    assert (before_open["calendar"], before_open["at"]) == ("XNYS", "open-15m")
+    assert before_open["next_run_time"][-10:] in ("T14:15:00Z", "T13:15:00Z")
+    if "calendar_horizon" not in after_close["warnings"]:
+        assert after_close["next_run_time"].endswith("T07:30:00Z")
+
+
+def test_an_attempt_is_told_its_sessions(client):
+    told = client.log(client.succeeded("after_close")["id"])
+    assert re.fullmatch(r"session (\d{4}-\d\d-\d\d|none), before it \d{4}-\d\d-\d\d\n", told)
+    result = client.succeeded("before_open")["result"]["session"]
+    assert result is None or re.fullmatch(r"\d{4}-\d\d-\d\d", result)
 
 
 def test_hello_says_hello(client):

@@ -42,6 +42,8 @@ _TASK: dict[str, JsonValue] = {
     "schedule_status": "success",
     "next_run_time": "2026-01-06T10:00:00+00:00",
     "timezone": "Asia/Shanghai",
+    "calendar": None,
+    "at": None,
     "tags": ["market"],
     "source": "7-sync-daily.yaml",
     "version": 1,
@@ -138,6 +140,8 @@ class TaskOut(BaseModel):
     schedule_status: str
     next_run_time: datetime | None
     timezone: str | None
+    calendar: str | None
+    at: str | None
     tags: list[str]
     source: str | None
     version: int

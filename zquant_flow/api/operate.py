@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -31,7 +31,6 @@ from zquant_flow.api.security import Actor, signed_in
 from zquant_flow.api.tasks import definition_of, one_task, task_row
 from zquant_flow.api.validation import meaningless
 from zquant_flow.core.instants import from_micros, to_micros
-from zquant_flow.core.schedule import fires_between
 from zquant_flow.core.status import TriggerType
 from zquant_flow.engine.operations import Operations
 from zquant_flow.errors import TaskNotFound, ZquantFlowError
@@ -157,13 +156,13 @@ def _moments(control: Control, task_id: int, start: datetime, end: datetime) -> 
         raise meaningless(say("`from` is later than `to`"), "from", "to")
     if (to_micros(end) or 0) > control.engine.now():
         raise meaningless(say("`to` is in the future: a backfill runs what is past"), "to")
-    found = fires_between(
-        definition.schedule,
-        start - datetime.resolution,
-        end,
-        anchor=from_micros(row.anchor),
-        zone=control.zone,
-    )
+    table = control.engine.times_for([definition]).table(definition.schedule, from_micros(row.anchor))
+    for sessions in table.sessions:
+        if sessions is not None and sessions.day_of(start) < sessions.first:
+            first = date.fromordinal(sessions.first).isoformat()
+            message = say("{name} is known from {day}", name=sessions.name, day=first)
+            raise meaningless(message, "from", code="outside_calendar")
+    found = table.between(start - datetime.resolution, end)
     moments = [to_micros(moment) or 0 for moment in islice(found, MOST_FIRES + 1)]
     if len(moments) > MOST_FIRES:
         message = say("the span has more than {count} logical times; ask for a shorter one", count=MOST_FIRES)

@@ -17,9 +17,9 @@ from zquant_flow.api.security import signed_in
 from zquant_flow.api.tasks import definition_of, task_row
 from zquant_flow.api.validation import meaningless
 from zquant_flow.core.instants import from_micros, later, to_micros
-from zquant_flow.core.schedule import fires_between, zone_of
+from zquant_flow.core.schedule import zone_of
 from zquant_flow.core.words import describe
-from zquant_flow.engine.explain import explain
+from zquant_flow.engine.explain import calendar_reason, explain
 from zquant_flow.engine.upcoming import upcoming
 from zquant_flow.store import queries
 from zquant_flow.wording import say
@@ -56,6 +56,9 @@ def explain_task(request: Request, control: Ctl, task_id: TaskId) -> Response:
     active = queries.active_of(control.database, [task_id]).get(task_id, ())
     pool = definition.action.pool if definition.action is not None else None
     waits = [execution.id for execution in active if execution.status == "pending"]
+    table = None
+    if definition.schedule is not None:
+        table = control.engine.times_for([definition]).table(definition.schedule, from_micros(row.anchor))
     reasons = explain(
         row,
         definition,
@@ -65,20 +68,15 @@ def explain_task(request: Request, control: Ctl, task_id: TaskId) -> Response:
         errors=control.registry.errors.get(row.source or "", ()),
         used_by=[entry.name for entry in control.registry.users_of(row.name)],
         slots=control.engine.slots(),
+        horizon=None
+        if table is None
+        else calendar_reason(table, control.engine.calendars.faults, from_micros(control.engine.now())),
     )
     language, schedule = language_of(request), definition.schedule
     ahead: list[datetime] = []
-    if schedule is not None and row.archived_at is None and row.next_fire is not None:
+    if table is not None and row.archived_at is None and row.next_fire is not None:
         start = from_micros(row.next_fire)
-        ahead = [
-            start,
-            *islice(
-                fires_between(
-                    schedule, start, later(start, _AHEAD), anchor=from_micros(row.anchor), zone=control.zone
-                ),
-                NEXT - 1,
-            ),
-        ]
+        ahead = [start, *islice(table.between(start, later(start, _AHEAD)), NEXT - 1)]
     out = {
         "task_id": task_id,
         "name": row.name,
@@ -118,7 +116,14 @@ def list_upcoming(
         raise meaningless(say("`from` is later than `to`"), "from", "to")
     found = list(
         islice(
-            upcoming(control.database, control.registry, control.zone, max(start, now), end, task_id=task_id),
+            upcoming(
+                control.database,
+                control.registry,
+                control.engine.times_for,
+                max(start, now),
+                end,
+                task_id=task_id,
+            ),
             limit + 1,
         )
     )

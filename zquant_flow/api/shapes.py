@@ -54,6 +54,8 @@ def task_out(
         "schedule_status": _schedule_status(row, active),
         "next_run_time": from_micros(row.next_fire) if row.archived_at is None else None,
         "timezone": definition.schedule.timezone if definition.schedule else None,
+        "calendar": next((rule.calendar for rule in rules if rule.calendar is not None), None),
+        "at": next((str(rule.at) for rule in rules if rule.at is not None), None),
         "tags": list(definition.tags),
         "source": row.source,
         "version": row.version,

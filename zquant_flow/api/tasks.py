@@ -19,6 +19,7 @@ from zquant_flow.api.shapes import node_out, task_out, version_out
 from zquant_flow.api.validation import Storable, meaningless
 from zquant_flow.core.model import TaskDef, TaskType, decode
 from zquant_flow.core.status import Status
+from zquant_flow.definitions.calendars import calendars_of
 from zquant_flow.definitions.faults import DefinitionErrors, FieldError
 from zquant_flow.engine.tasks import state_tag
 from zquant_flow.errors import NotFound, TaskNotFound
@@ -248,6 +249,13 @@ def _expected(control: Control, task_id: int, if_match: str | None) -> str | Non
     return now if now in named else named[0]
 
 
+def _horizon(control: Control, definition: TaskDef) -> list[str]:
+    """A warning where a calendar it follows is published for a short time only."""
+    calendars = control.engine.calendars
+    near = any(calendars.ends_soon(name) is not None for name in calendars_of(definition))
+    return ["calendar_horizon"] if near else []
+
+
 def _shaped(
     control: Control,
     rows: Any,
@@ -267,7 +275,7 @@ def _shaped(
             definition,
             active=active.get(row.id, ()),
             latest=latest.get(row.latest_execution_id),
-            warnings=(warnings or {}).get(row.id, ()),
+            warnings=[*(warnings or {}).get(row.id, ()), *_horizon(control, definition)],
         )
         if include_nodes and definition.workflow is not None:
             by_name = control.registry.by_name

@@ -30,10 +30,10 @@ def faults(errors: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     return [_fault(error) for error in errors[:MAX_FAULTS]]
 
 
-def meaningless(message: str, *fields: str) -> BadRequest:
+def meaningless(message: str, *fields: str, code: str = "invalid_value") -> BadRequest:
     """The error for values of the right shape that mean nothing here, with the fields where they stand."""
     return BadRequest(
-        message, errors=[{"field": field, "code": "invalid_value", "message": message} for field in fields]
+        message, errors=[{"field": field, "code": code, "message": message} for field in fields]
     )
 
 

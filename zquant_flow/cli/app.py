@@ -15,6 +15,7 @@ from zquant_flow.cli import tasks as task_commands
 from zquant_flow.cli.completion import task_names
 from zquant_flow.cli.language import t
 from zquant_flow.cli.options import (
+    CalendarsDir,
     Data,
     Ids,
     Json,
@@ -46,6 +47,7 @@ def serve(
     tasks: Tasks = None,
     data: Data = None,
     plugins: Annotated[Path | None, typer.Option("--plugins", help=t("Folder of plugin files."))] = None,
+    calendars: CalendarsDir = None,
     database: Annotated[str | None, typer.Option("--database", help=t("SQLAlchemy URL."))] = None,
     host: Annotated[
         str | None, typer.Option("--host", help=t("Where to listen."), show_default="127.0.0.1")
@@ -69,6 +71,7 @@ def serve(
         tasks_dir=tasks,
         data_dir=data,
         plugins_dir=plugins,
+        calendars_dir=calendars,
         database_url=database,
         host=host,
         port=port,
@@ -83,6 +86,7 @@ def scheduler(
     tasks: Tasks = None,
     data: Data = None,
     plugins: Annotated[Path | None, typer.Option("--plugins", help=t("Folder of plugin files."))] = None,
+    calendars: CalendarsDir = None,
     database: Annotated[str | None, typer.Option("--database", help=t("SQLAlchemy URL."))] = None,
     timezone: Zone = None,
     threads: Annotated[
@@ -96,6 +100,7 @@ def scheduler(
         tasks_dir=tasks,
         data_dir=data,
         plugins_dir=plugins,
+        calendars_dir=calendars,
         database_url=database,
         timezone=timezone,
         thread_pool_size=threads,

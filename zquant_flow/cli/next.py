@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from zquant_flow.cli.language import language, t
-from zquant_flow.config import load_settings, zone_named
+from zquant_flow.cli.language import language, shown, t
+from zquant_flow.cli.validate import calendars_here
+from zquant_flow.config import Settings, load_settings, zone_named
 from zquant_flow.core.model import Rule, Schedule
-from zquant_flow.core.schedule import next_fire, validate, zone_of
+from zquant_flow.core.schedule import Times, Timetable, validate
+from zquant_flow.core.sessions import Sessions
 from zquant_flow.core.words import describe
+from zquant_flow.definitions.calendars import horizon_message
 from zquant_flow.errors import BadRequest
 from zquant_flow.wording import say
 
@@ -24,9 +28,11 @@ def show_next(
     settings = load_settings(tasks_dir=tasks_dir)
     default = zone_named(tz) if tz else settings.zone
     schedule = _schedule(target, settings.tasks_dir)
-    zone = zone_of(schedule, default)
+    times = Times(zone=default, calendars=_calendars(schedule, settings))
+    zone = times.table(schedule, datetime.now(UTC)).zone
     begin = (start if start.tzinfo else start.replace(tzinfo=zone)) if start else datetime.now(UTC)
-    fires = _fires(schedule, begin.astimezone(UTC), count, zone)
+    table = times.table(schedule, begin)
+    fires = _fires(table, begin.astimezone(UTC), count)
     if as_json:
         sys.stdout.write(json.dumps({"fires": [fire.isoformat() for fire in fires]}) + "\n")
         return 0
@@ -36,15 +42,27 @@ def show_next(
         sys.stdout.write(f"  {local:%Y-%m-%d %H:%M:%S %a %z}   {fire:%Y-%m-%d %H:%M:%S}Z\n")
     if len(fires) < count:
         sys.stdout.write("  " + t("nothing after that") + "\n")
+        if bounds := [sessions for sessions in table.sessions if sessions and not sessions.unbounded]:
+            sys.stdout.write(f"  {shown(horizon_message(min(bounds, key=lambda bound: bound.last)))}\n")
     return 0
 
 
-def _fires(schedule: Schedule, begin: datetime, count: int, zone: ZoneInfo) -> list[datetime]:
+def _calendars(schedule: Schedule, settings: Settings) -> Mapping[str, Sessions]:
+    """The calendars that it follows. Raises BadRequest where one of them can't be had."""
+    names = {rule.calendar for rule in schedule.rules if rule.calendar is not None}
+    calendars = calendars_here(settings)
+    calendars.ensure(names)
+    for name in sorted(names - calendars.known.keys()):
+        raise BadRequest(calendars.faults[name].message)
+    return calendars.known
+
+
+def _fires(table: Timetable, begin: datetime, count: int) -> list[datetime]:
     """From `begin` on, itself included."""
     found: list[datetime] = []
     after = begin.replace(microsecond=0) - datetime.resolution if begin.microsecond == 0 else begin
     while len(found) < count:
-        following = next_fire(schedule, after, anchor=begin, zone=zone)
+        following = table.next(after)
         if following is None:
             break
         found.append(following)

@@ -11,6 +11,10 @@ from zquant_flow.cli.completion import task_names
 from zquant_flow.cli.language import t
 
 Tasks = Annotated[Path | None, typer.Option("--tasks", help=t("Watched folder."), show_default="tasks")]
+CalendarsDir = Annotated[
+    Path | None,
+    typer.Option("--calendars", help=t("Folder of calendars of one's own."), show_default="calendars"),
+]
 Data = Annotated[
     Path | None, typer.Option("--data", help=t("Database, logs, token."), show_default=".zquant-flow")
 ]

@@ -7,10 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from zquant_flow.calendars.provider import Calendars
 from zquant_flow.cli.language import shown, t
 from zquant_flow.cli.listing import listing
-from zquant_flow.config import load_settings
+from zquant_flow.config import Settings, load_settings
 from zquant_flow.core.model import TaskDef
+from zquant_flow.core.schedule import Times
+from zquant_flow.definitions.calendars import Known, calendars_of
 from zquant_flow.definitions.loader import LoadedFile, Loader, LoadError
 from zquant_flow.definitions.registry import Registry, plan_change
 from zquant_flow.definitions.scan import scan
@@ -25,6 +28,8 @@ def validate(paths: Sequence[Path], *, tasks_dir: Path | None, as_json: bool) ->
     groups = _groups(paths, folder)
     found: list[tuple[Path, str, LoadError]] = []
     tasks: list[TaskDef] = []
+    calendars = calendars_here(settings)
+    calendars.ensure_files()
     for root, chosen in groups.items():
         files = load_folder(root, chosen)
         if chosen is None:
@@ -32,14 +37,43 @@ def validate(paths: Sequence[Path], *, tasks_dir: Path | None, as_json: bool) ->
                 (root, path, LoadError(line=1, column=1, field="", code="skipped", message=why))
                 for path, why in sorted(scan(root).skipped.items())
             ]
-        change = plan_change(Registry(), files)
+        calendars.ensure(
+            {name for file in files for item in file.definitions for name in calendars_of(item.task)}
+        )
+        times = Times(zone=settings.zone, calendars=calendars.known)
+        change = plan_change(Registry(), files, known=Known(times=times, faults=calendars.faults))
         tasks += (claim.loaded.task for claim in change.claims.values())
         found += [(root, path, error) for path in sorted(change.errors) for error in change.errors[path]]
+    found += [(settings.calendars_dir, path, error) for path, error in _of_files(calendars)]
     if as_json:
         _print_json(found, len(tasks))
     else:
         _print(found, listing(tasks, settings.zone), len(tasks))
     return 2 if found else 0
+
+
+def calendars_here(settings: Settings) -> Calendars:
+    """The trading calendars of this project; kept in its data folder, where that is there."""
+    data_dir = settings.data_dir if settings.data_dir.is_dir() else None
+    return Calendars(data_dir, settings.calendars_dir)
+
+
+def _of_files(calendars: Calendars) -> list[tuple[str, LoadError]]:
+    """What is wrong with local calendars."""
+    return [
+        (
+            fault.path,
+            LoadError(
+                line=fault.line,
+                column=fault.column,
+                field=fault.field,
+                code=fault.code,
+                message=fault.message,
+            ),
+        )
+        for _, fault in sorted(calendars.faults.items())
+        if fault.path is not None
+    ]
 
 
 def load_folder(folder: Path, chosen: Sequence[str] | None = None) -> list[LoadedFile]:

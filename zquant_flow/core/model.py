@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -73,13 +73,38 @@ DEFAULT_MISFIRE_GRACE = timedelta(seconds=300)
 DEFAULT_WITHIN = timedelta(days=1)
 
 
+class Edge(StrEnum):
+    """An end of a trading session."""
+
+    OPEN = "open"
+    CLOSE = "close"
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """An instant of every session: so far after (before, where negative) it opens or closes."""
+
+    edge: Edge
+    offset: timedelta = timedelta()
+
+    def __str__(self) -> str:
+        seconds = abs(self.offset).total_seconds()
+        sign = "-" if self.offset < timedelta() else "+"
+        for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
+            if seconds and seconds % size == 0:
+                return f"{self.edge.value}{sign}{seconds / size:g}{unit}"
+        return self.edge.value if not seconds else f"{self.edge.value}{sign}{seconds:g}s"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One way to be due: exactly one of the three is set."""
+    """One way to be due: exactly one of the first four is set; `calendar` keeps it to the sessions of an exchange."""
 
     cron: str | None = None
     interval: timedelta | None = None
     run_at: datetime | None = None
+    at: At | None = None
+    calendar: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,6 +318,8 @@ def _decode_schedule(encoded: Mapping[str, Any]) -> Schedule:
                 cron=rule.get("cron"),
                 interval=_delta(rule.get("interval")),
                 run_at=_instant(rule.get("run_at")),
+                at=_decode_at(rule.get("at")),
+                calendar=rule.get("calendar"),
             )
             for rule in encoded["rules"]
         ),
@@ -306,12 +333,24 @@ def _decode_schedule(encoded: Mapping[str, Any]) -> Schedule:
 
 
 def _encode_rule(rule: Rule) -> dict[str, Any]:
+    out = _encode_kind(rule)
+    _put(out, "calendar", rule.calendar, None)
+    return out
+
+
+def _encode_kind(rule: Rule) -> dict[str, Any]:
     if rule.cron is not None:
         return {"cron": rule.cron}
     if rule.interval is not None:
         return {"interval": rule.interval.total_seconds()}
+    if rule.at is not None:
+        return {"at": [rule.at.edge.value, rule.at.offset.total_seconds()]}
     assert rule.run_at is not None
     return {"run_at": rule.run_at.isoformat()}
+
+
+def _decode_at(encoded: Sequence[Any] | None) -> At | None:
+    return None if encoded is None else At(Edge(encoded[0]), timedelta(seconds=encoded[1]))
 
 
 def _encode_action(action: Action) -> dict[str, Any]:

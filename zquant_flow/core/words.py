@@ -10,7 +10,7 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from zquant_flow.core.cron import Cron, parse_cron
-from zquant_flow.core.model import Rule, Schedule
+from zquant_flow.core.model import At, Edge, Rule, Schedule
 from zquant_flow.core.schedule import zone_of
 
 Language = Literal["en", "zh"]
@@ -40,6 +40,15 @@ def describe(schedule: Schedule, *, language: Language, zone: ZoneInfo | None = 
 
 
 def _rule(rule: Rule, en: bool, zone: ZoneInfo | None) -> str:
+    if rule.at is not None:
+        return _at_session(rule.at, rule.calendar or "", en)
+    text = _kind(rule, en, zone)
+    if rule.calendar is None:
+        return text
+    return f"{text}, on {rule.calendar} sessions" if en else f"{text}，仅 {rule.calendar} 交易日"
+
+
+def _kind(rule: Rule, en: bool, zone: ZoneInfo | None) -> str:
     if rule.run_at is not None:
         moment = _instant(rule.run_at, zone)
         return f"once at {moment}" if en else f"{moment} 执行一次"
@@ -55,14 +64,28 @@ def _instant(instant: datetime, zone: ZoneInfo | None) -> str:
     return text if zone else f"{text} UTC"
 
 
+def _at_session(at: At, calendar: str, en: bool) -> str:
+    opens = at.edge is Edge.OPEN
+    span = _span(abs(at.offset), en)
+    if en:
+        edge = f"the {'open' if opens else 'close'} of each {calendar} session"
+        return f"{span} {'before' if at.offset < timedelta() else 'after'} {edge}" if span else f"at {edge}"
+    edge = f"{calendar} 每个交易日{'开盘' if opens else '收盘'}"
+    return f"{edge}{'前' if at.offset < timedelta() else '后'} {span}" if span else f"{edge}时"
+
+
 def _interval(interval: timedelta, en: bool) -> str:
+    return ("every " if en else "每 ") + _span(interval, en)
+
+
+def _span(interval: timedelta, en: bool) -> str:
     rest, parts = interval.total_seconds(), []
     for size, english, chinese in _UNITS:
         count = int(rest // size) if size > 1 else round(rest, 6)
         rest -= count * size
         if count:
             parts.append(f"{count:g} {english if en else chinese}")
-    return ("every " if en else "每 ") + " ".join(parts)
+    return " ".join(parts)
 
 
 def _repeating(cron: Cron, en: bool) -> str | None:

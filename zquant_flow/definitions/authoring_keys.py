@@ -24,6 +24,8 @@ class ScheduleKeys(TypedDict, total=False):
     cron: str
     interval: Duration
     run_at: Instant
+    at: str
+    calendar: str
     schedules: Sequence[Mapping[str, Any]]
     timezone: str
     start_at: Instant

@@ -7,6 +7,7 @@ together. `schema` turns a valid form into a frozen definition.
 from __future__ import annotations
 
 import functools
+import re
 import unicodedata
 import zoneinfo
 from collections.abc import Mapping
@@ -15,15 +16,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
-from zquant_flow.core.model import Catchup, Isolation, OnFailure, Overlap, TaskType, TriggerRule, WorkflowType
+from zquant_flow.core.model import (
+    At,
+    Catchup,
+    Edge,
+    Isolation,
+    OnFailure,
+    Overlap,
+    TaskType,
+    TriggerRule,
+    WorkflowType,
+)
 from zquant_flow.core.waits import On
 from zquant_flow.definitions.durations import parse_duration
 from zquant_flow.definitions.faults import did_you_mean
 from zquant_flow.wording import say
 
 PLANNED = (
-    "calendar",
-    "at",
     "jitter",
     "when",
     "for_each",
@@ -34,6 +43,9 @@ PLANNED = (
 """Words that are reserved, and refused until they do something."""
 
 UNBOUNDED = "none"
+_CALENDAR = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,49}")
+_AT = re.compile(r"(?P<edge>open|close)(?:\s*(?P<sign>[+-])\s*(?P<offset>\S.*))?")
+_LONGEST_OFFSET = timedelta(days=7) - timedelta.resolution
 _DURATION_SCHEMA = {
     "anyOf": [
         {"type": "number", "minimum": 0},
@@ -78,6 +90,26 @@ def _timezone(value: Any) -> str:
         raise ValueError(say("a time zone is a name such as Asia/Shanghai or UTC"))
     zone_of(value)
     return value
+
+
+def _calendar(value: Any) -> str:
+    if isinstance(value, str) and _CALENDAR.fullmatch(value) and ".." not in value:
+        return value
+    raise ValueError(
+        say(
+            "a calendar is the name of an exchange such as XSHG or XNYS, or of a file in the calendars folder"
+        )
+    )
+
+
+def _at(value: Any) -> At:
+    found = _AT.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(say("at is open or close with an offset, such as close+30m or open-15m"))
+    offset = parse_duration(found["offset"]) if found["offset"] else timedelta()
+    if offset > _LONGEST_OFFSET:
+        raise ValueError(say("an offset of {days} days or more is no time of a session", days=7))
+    return At(Edge(found["edge"]), -offset if found["sign"] == "-" else offset)
 
 
 def _positive(value: Any) -> timedelta:
@@ -177,6 +209,10 @@ def _typed(check: Any, **schema: Any) -> Any:
 
 Name = Annotated[str, *_typed(check_name, type="string", minLength=1, maxLength=100)]
 Zone = Annotated[str, *_typed(_timezone, type="string", examples=["Asia/Shanghai", "UTC"])]
+CalendarName = Annotated[str, *_typed(_calendar, type="string", examples=["XSHG", "XNYS"])]
+SessionTime = Annotated[
+    At, *_typed(_at, type="string", pattern=r"^(open|close)", examples=["close+30m", "open-15m"])
+]
 Duration = Annotated[timedelta, *_typed(parse_duration, **_DURATION_SCHEMA)]
 Interval = Annotated[timedelta, *_typed(_interval, **_DURATION_SCHEMA)]
 Positive = Annotated[timedelta, *_typed(_positive, **_DURATION_SCHEMA)]
@@ -212,6 +248,8 @@ class RuleForm(Form):
     cron: str | None = None
     interval: Interval | None = None
     run_at: Instant | None = None
+    at: SessionTime | None = None
+    calendar: CalendarName | None = None
 
 
 class BackoffForm(Form):
@@ -299,6 +337,8 @@ class TaskForm(ActionForm):
     cron: str | None = None
     interval: Interval | None = None
     run_at: Instant | None = None
+    at: SessionTime | None = None
+    calendar: CalendarName | None = None
     schedules: Annotated[list[RuleForm], Field(min_length=1, max_length=100)] | None = None
     timezone: Zone | None = None
     start_at: Instant | None = None

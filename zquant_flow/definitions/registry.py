@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from zquant_flow.core.model import TaskDef
+from zquant_flow.definitions.calendars import Known, objections
 from zquant_flow.definitions.faults import did_you_mean
 from zquant_flow.definitions.loader import LoadedDefinition, LoadedFile, LoadError
 from zquant_flow.wording import joined, say
@@ -126,16 +127,24 @@ def plan_change(
     files: Sequence[LoadedFile],
     removed: Iterable[str] = (),
     waiting: Mapping[str, LoadedFile] = MappingProxyType({}),
+    *,
+    known: Known | None = None,
 ) -> Change:
-    """What these files, read anew, and these paths, gone, change. `waiting`: the files that an earlier change left waiting."""
-    return _Planner(registry, waiting).plan(files, removed)
+    """What these files, read anew, and these paths, gone, change. `waiting`: the files that an earlier change left waiting.
+
+    `known`: of calendars; without it none is looked at.
+    """
+    return _Planner(registry, waiting, known).plan(files, removed)
 
 
 class _Planner:
     """One decision; `owner` and `definition` hold the state of names as it grows."""
 
-    def __init__(self, registry: Registry, waiting: Mapping[str, LoadedFile]) -> None:
+    def __init__(
+        self, registry: Registry, waiting: Mapping[str, LoadedFile], known: Known | None = None
+    ) -> None:
         self.registry = registry
+        self.known = known
         self.change = Change(waiting=dict(waiting))
         self.owner = {name: entry.source for name, entry in registry.by_name.items()}
         self.freed: set[str] = set()
@@ -233,6 +242,11 @@ class _Planner:
                 found.append(_error(loaded, "name_in_use", message))
             found += self._missing(loaded, own)
             found += self._poolless(loaded)
+            if self.known is not None:
+                found += (
+                    _error(loaded, code, message, field=word)
+                    for word, code, message in objections(loaded.task, self.known)
+                )
         return found or [error for loaded in file.definitions for error in self._circles(loaded, own)]
 
     def _missing(self, loaded: LoadedDefinition, own: Mapping[str, LoadedDefinition]) -> list[LoadError]:

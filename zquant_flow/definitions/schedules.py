@@ -12,9 +12,9 @@ from zquant_flow.definitions.forms import RuleForm, TaskForm, zone_of
 from zquant_flow.errors import ScheduleError
 from zquant_flow.wording import say
 
-_KINDS = ("cron", "interval", "run_at")
+_KINDS = ("cron", "interval", "run_at", "at")
 SCHEDULE_WORDS = (*_KINDS, "schedules")
-ONLY_WITH_SCHEDULE = ("start_at", "end_at", "catchup", "catchup_limit", "misfire_grace_time")
+ONLY_WITH_SCHEDULE = ("calendar", "start_at", "end_at", "catchup", "catchup_limit", "misfire_grace_time")
 
 
 def build_schedule(form: TaskForm, default_zone: ZoneInfo, errors: list[FieldError]) -> Schedule | None:
@@ -71,28 +71,38 @@ def _rules(form: TaskForm, zone: ZoneInfo, errors: list[FieldError]) -> list[Rul
         errors.append(FieldError((said[1],), message, "conflict"))
         return []
     if form.schedules is None:
-        return [_rule(form, zone, errors, ())] if said else []
+        return [_rule(form, form.calendar, zone, errors, ())] if said else []
     rules = []
     for index, item in enumerate(form.schedules):
         count = sum(getattr(item, word) is not None for word in _KINDS)
         if count == 1:
-            rules.append(_rule(item, zone, errors, ("schedules", index)))
+            rules.append(_rule(item, item.calendar or form.calendar, zone, errors, ("schedules", index)))
         else:
-            message = say("one item of schedules has exactly one of cron, interval, run_at")
+            message = say("one item of schedules has exactly one of cron, interval, run_at, at")
             errors.append(FieldError(("schedules", index), message, "conflict" if count else "missing"))
     return rules
 
 
-def _rule(form: TaskForm | RuleForm, zone: ZoneInfo, errors: list[FieldError], base: Path) -> Rule:
-    cron = form.cron.strip() if form.cron is not None else None
-    return Rule(cron=cron, interval=form.interval, run_at=_utc(form, "run_at", zone, errors, base))
+def _rule(
+    form: TaskForm | RuleForm, calendar: str | None, zone: ZoneInfo, errors: list[FieldError], base: Path
+) -> Rule:
+    if form.at is not None and calendar is None:
+        message = say("`at` follows the sessions of an exchange: name its `calendar`, such as XSHG")
+        errors.append(FieldError((*base, "at"), message, "missing"))
+    return Rule(
+        cron=form.cron.strip() if form.cron is not None else None,
+        interval=form.interval,
+        run_at=_utc(form, "run_at", zone, errors, base),
+        at=form.at,
+        calendar=calendar,
+    )
 
 
 def _refuse_bounds_alone(form: TaskForm, errors: list[FieldError]) -> None:
     for word in ONLY_WITH_SCHEDULE:
         if getattr(form, word) is not None:
             message = say(
-                "{word} says something about a schedule, and this task has none: add cron, interval or run_at",
+                "{word} says something about a schedule, and this task has none: add cron, interval, run_at or at",
                 word=word,
             )
             errors.append(FieldError((word,), message, "schedule_missing"))

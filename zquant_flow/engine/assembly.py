@@ -10,6 +10,7 @@ from typing import IO
 
 from sqlalchemy.exc import DBAPIError
 
+from zquant_flow.calendars.provider import Calendars
 from zquant_flow.clock import SystemClock
 from zquant_flow.config import Settings
 from zquant_flow.engine.ahead import Ahead, lock_data_folder
@@ -88,6 +89,8 @@ class Scheduler:
                 log.exception("the tasks folder can't be watched", extra={"action": "folder_failed"})
                 raise
             self.housekeeping.start()
+            self.engine.calendars.on_change = self.engine.take_calendars
+            self.engine.calendars.start()
         log.info("the tasks folder %s counts", self.settings.tasks_dir, extra={"action": "duties_taken"})
 
     def start_engine(self) -> None:
@@ -107,6 +110,7 @@ class Scheduler:
         self.notices.stop()
         self.drift.stop()
         self.housekeeping.stop()
+        self.engine.calendars.stop()
         self.folder.stop()
         self.engine.stop(keep_attempts=keep_attempts)
         self.database.close()
@@ -144,6 +148,7 @@ def assemble(
         shutdown_grace=settings.shutdown_grace,
         fires=fires,
         rests=rests,
+        calendars=Calendars(settings.data_dir, settings.calendars_dir),
     )
     notices = Notices(database)
     notices.listen(engine.hear)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from zquant_flow.core.instants import from_micros
+from zquant_flow.calendars.provider import NEAR_DAYS, CalendarFault
+from zquant_flow.core.instants import from_micros, to_micros
 from zquant_flow.core.model import TaskDef
-from zquant_flow.core.schedule import SkipReason
+from zquant_flow.core.schedule import SkipReason, Timetable
+from zquant_flow.definitions.calendars import horizon_message
 from zquant_flow.definitions.loader import LoadError
 from zquant_flow.engine.pools import Standing
 from zquant_flow.wording import Message, joined, say
@@ -54,19 +57,44 @@ def explain(
     used_by: Sequence[str],
     slots: tuple[int, int],
     standing: Standing | None = None,
+    horizon: Reason | None = None,
 ) -> list[Reason]:
     """The reasons, most telling first; at least one.
 
     `active`: rows of the executions that have not ended; `last_entry`: the newest of the ledger; `errors`: of its file;
-    `used_by`: workflows that refer to it; `slots`: those in use, and all; `standing`: of its pool, if it has one.
+    `used_by`: workflows that refer to it; `slots`: those in use, and all; `standing`: of its pool, if it has one; `horizon`: what its
+    calendars say.
     """
     return [
         *_of_executions(active, slots, standing),
         *_of_switches(row),
-        *_of_schedule(row, definition, used_by),
+        *_of_schedule(row, definition, used_by, horizon),
         *_of_the_past(last_entry),
         *(Reason(code="load_error", detail=_load_error(row, error)) for error in errors[:1]),
     ]
+
+
+def calendar_reason(table: Timetable, faults: Mapping[str, CalendarFault], now: datetime) -> Reason | None:
+    """How far its calendars are known, where that matters: they are unknown, at their end, or near it."""
+    schedule = table.schedule
+    for rule, sessions in zip(schedule.rules, table.sessions, strict=False):
+        if rule.calendar is not None and sessions is None:
+            fault = faults.get(rule.calendar)
+            why = fault.message if fault else say("it is being read")
+            detail = say("calendar {name} is not there: {why}", name=rule.calendar, why=why)
+            return Reason(code="calendar_missing", detail=detail)
+    bounded = [sessions for sessions in table.sessions if sessions is not None and not sessions.unbounded]
+    if table.known_until is None or not bounded:
+        return None
+    if schedule.end_at is not None and schedule.end_at <= table.known_until:
+        return None
+    nearest = min(bounded, key=lambda sessions: sessions.last)
+    detail, until = horizon_message(nearest), to_micros(table.known_until)
+    if table.next(now) is None and any(rule.run_at is None for rule in schedule.rules):
+        return Reason(code="calendar_horizon", detail=detail, until=until)
+    if nearest.last - now.toordinal() <= NEAR_DAYS:
+        return Reason(code="calendar_horizon_near", detail=detail, until=until)
+    return None
 
 
 def _of_executions(
@@ -135,7 +163,9 @@ def _of_switches(row: Any) -> Iterator[Reason]:
         yield Reason(code="paused", detail=detail)
 
 
-def _of_schedule(row: Any, definition: TaskDef, used_by: Sequence[str]) -> Iterator[Reason]:
+def _of_schedule(
+    row: Any, definition: TaskDef, used_by: Sequence[str], horizon: Reason | None
+) -> Iterator[Reason]:
     if definition.workflow is None and definition.action is None:
         yield Reason(code="nothing_to_run", detail=say("it has nothing to run: give it a command"))
     if row.archived_at is not None:
@@ -150,6 +180,10 @@ def _of_schedule(row: Any, definition: TaskDef, used_by: Sequence[str]) -> Itera
     elif row.next_fire is not None:
         detail = say("it waits for its next fire at {instant}", instant=_shown(row.next_fire))
         yield Reason(code="waiting_for_fire", detail=detail, until=row.next_fire)
+        if horizon is not None:
+            yield horizon
+    elif horizon is not None and horizon.code != "calendar_horizon_near":
+        yield horizon
     elif row.enabled and not row.paused:
         yield Reason(code="schedule_over", detail=say("its schedule has no fire ahead"))
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from sqlalchemy.exc import OperationalError
 
+from zquant_flow.definitions.calendars import calendars_of
 from zquant_flow.definitions.loader import LoadedFile, Loader, LoadError
 from zquant_flow.definitions.scan import FileStat, scan
 from zquant_flow.definitions.watcher import Changes, Watcher
@@ -75,6 +76,7 @@ class TasksFolder:
             return
         self._stopping.clear()
         self._loader.start()
+        self._ensure_calendars()
         self._mirror.bring_in_line()
         known = self._first_scan()
         self._thread = threading.Thread(target=self._run, name="folder", daemon=True)
@@ -103,6 +105,7 @@ class TasksFolder:
 
     def load_all(self) -> None:
         """Read what changed since the last time, once, without watching."""
+        self._ensure_calendars()
         self._first_scan()
 
     def undisturbed(self) -> AbstractContextManager[object]:
@@ -187,6 +190,15 @@ class TasksFolder:
         lost = {path: FileStat(row.size, row.mtime_ns, 0) for path, row in rows.items() if path not in found}
         return {**found, **lost}
 
+    def _ensure_calendars(self) -> None:
+        """Before anything is read: what local files say, and what tasks of before follow."""
+        entries = self._operations.registry.by_name.values()
+        calendars = self._operations.calendars
+        calendars.ensure_files()
+        calendars.ensure(set().union(*(calendars_of(entry.definition) for entry in entries)))
+        if calendars.known or calendars.faults:
+            self._operations.take_calendars()
+
     def _note_skipped(self, skipped: Mapping[str, str]) -> None:
         """Files that can't be read as task files are load errors too, until they are gone or can be."""
         noted = self._skipped
@@ -246,6 +258,9 @@ class TasksFolder:
             return read
 
     def _register(self, files: list[LoadedFile], removed: list[str], actor: str) -> None:
+        named = set[str]().union(*(calendars_of(item.task) for file in files for item in file.definitions))
+        if named:
+            self._operations.calendars.ensure(named)
         try:
             self._operations.register(files, removed, actor=actor)
         except (Unavailable, OperationalError):

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import OperationalError
 
+from zquant_flow.calendars.provider import Calendars
 from zquant_flow.core.instants import to_micros
 from zquant_flow.core.model import TaskDef
 from zquant_flow.core.status import TriggerType
@@ -48,6 +49,11 @@ class Operations(Controls):
         """The current definitions and load errors; a value that never changes under its reader."""
         return self._engine.registrar.registry if self._engine.leads else self._engine.registered.now()
 
+    @property
+    def calendars(self) -> Calendars:
+        """The trading calendars of this process."""
+        return self._engine.calendars
+
     def register(
         self, files: Sequence[LoadedFile], removed: Iterable[str] = (), *, actor: str = "file"
     ) -> list[Change]:
@@ -63,6 +69,10 @@ class Operations(Controls):
                     )
                 )
         return changes
+
+    def take_calendars(self) -> None:
+        """Look again at all that follows calendars, which have changed."""
+        self._call(lambda: self._engine.registrar.register([]))
 
     def reserve_id(self, name: str) -> int:
         """The id that a new task of this name will get; the file made for it carries it in its name."""

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from zquant_flow.core.instants import from_micros
-from zquant_flow.core.model import Action
+from zquant_flow.core.model import Action, TaskDef
+from zquant_flow.core.sessions import Sessions, sessions_of
 from zquant_flow.engine.memory import Execution
 from zquant_flow.engine.templates import is_template, render
 from zquant_flow.errors import DefinitionError
@@ -19,7 +20,10 @@ Order = dict[str, Any]
 
 
 class Orders:
-    """Makes orders. `entries`: where a worker finds each executor's class; `bundle_folder`: where sources are unpacked."""
+    """Makes orders. `entries`: where a worker finds each executor's class; `bundle_folder`: where sources are unpacked.
+
+    `calendars`: what is known of exchanges.
+    """
 
     def __init__(
         self,
@@ -28,11 +32,13 @@ class Orders:
         data_dir: Path,
         entries: Mapping[str, str],
         bundle_folder: Callable[[str], str],
+        calendars: Callable[[], Mapping[str, Sessions]] = dict,
     ) -> None:
         self._tasks_dir = tasks_dir
         self._data_dir = str(data_dir)
         self._entries = entries
         self._bundle_folder = bundle_folder
+        self._calendars = calendars
         self._folders: dict[tuple[str, str | None], str] = {}
 
     def order(self, execution: Execution) -> Order:
@@ -53,8 +59,8 @@ class Orders:
             "log": log_path(self._data_dir, execution.id, attempt),
             "task": execution.task.name,
         }
-        if action.env:
-            order["env"] = action.env
+        if env := {**self._sessions(execution), **action.env}:
+            order["env"] = env
         if execution.params:
             order["params"] = execution.params
         if execution.logical_time is not None:
@@ -71,6 +77,19 @@ class Orders:
             order["entry"] = self._entry(action)
         return order
 
+    def _sessions(self, execution: Execution) -> dict[str, str]:
+        """The trading sessions that the execution stands for and between, by their names in the environment."""
+        definition, root = execution.definition, execution.root
+        if not _follows_sessions(definition):
+            definition = root.definition
+        if not _follows_sessions(definition):
+            return {}
+        instant = execution.logical_time or root.logical_time or root.created_time
+        found = sessions_of(from_micros(instant), definition, self._calendars())
+        return {
+            f"ZQUANT_FLOW_{name.upper()}": day.isoformat() for name, day in found.items() if day is not None
+        }
+
     def _folder(self, folder: str, working_dir: str | None) -> str:
         """Where an attempt runs: the folder of the task file, or `working_dir` from there."""
         found = self._folders.get((folder, working_dir))
@@ -83,6 +102,11 @@ class Orders:
         if entry is None:
             raise DefinitionError(say("executor {name!r} is not installed here", name=action.executor))
         return entry
+
+
+def _follows_sessions(definition: TaskDef) -> bool:
+    schedule = definition.schedule
+    return schedule is not None and any(rule.calendar is not None for rule in schedule.rules)
 
 
 def _rendered(config: Mapping[str, Any], execution: Execution, attempt: int) -> Mapping[str, Any]:

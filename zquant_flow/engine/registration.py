@@ -11,8 +11,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from zquant_flow.calendars.provider import Calendars
 from zquant_flow.core.model import TaskDef, canonical, content_hash, decode, encode
-from zquant_flow.definitions.loader import LoadedFile
+from zquant_flow.core.schedule import Times
+from zquant_flow.definitions.calendars import Known, calendars_of
+from zquant_flow.definitions.loader import LoadedFile, LoadError
 from zquant_flow.definitions.registry import Change, Claim, Entry, Registry, plan_change
 from zquant_flow.engine import rows
 from zquant_flow.engine.lifecycle import Lifecycle
@@ -28,6 +31,8 @@ from zquant_flow.wording import packed
 
 ADHOC = "\x1f"
 """Stands between name and digest in the names of hidden tasks; no name of a user can have it."""
+CALENDARS = "../calendars/"
+"""Where load errors of local calendars stand: no path below the tasks folder begins so."""
 _TAKEN_OVER = ("version", "definition", "folder", "enabled", "anchor", "cursor", "idle_since", "next_fire")
 
 
@@ -54,7 +59,9 @@ class Registrar:
         scheduler: Scheduler,
         lifecycle: Lifecycle,
         flush: Callable[[], None],
+        calendars: Calendars,
     ) -> None:
+        self.calendars = calendars
         self._database = database
         self._memory = memory
         self._scheduler = scheduler
@@ -78,6 +85,9 @@ class Registrar:
             names_of.setdefault(entry.source, []).append(entry.name)
             task = task_of(entry, row)
             self._memory.tasks[task.id] = self._memory.by_name[task.name] = task
+        self.calendars.remember(set().union(*(calendars_of(entry.definition) for entry in by_name.values())))
+        self._scheduler.times = self._times()
+        for task in self._memory.tasks.values():
             self._scheduler.arm(task)
         self.registry = Registry(
             by_name=by_name,
@@ -99,7 +109,12 @@ class Registrar:
     ) -> Change:
         """Take files that were read anew and paths that are gone. Whatever is wrong with them is in the registry's errors."""
         self._flush()
-        change = plan_change(self.registry, files, removed, self._waiting)
+        if self._scheduler.times.calendars is not self.calendars.known:
+            self._scheduler.take_times(self._times())
+            self._flush()
+        known = Known(times=self._scheduler.times, faults=self.calendars.faults)
+        change = plan_change(self.registry, files, removed, self._waiting, known=known)
+        change.errors |= self._calendar_errors()
         registration = store.Registration(last_task_id=self._last_id)
         made = self._prepare(change, registration, actor)
         gone = self._prepare_archive(change, registration, actor)
@@ -113,6 +128,27 @@ class Registrar:
         self._memory.told = True
         self._install(made, gone)
         return change
+
+    def _times(self) -> Times:
+        return replace(self._scheduler.times, calendars=self.calendars.known)
+
+    def _calendar_errors(self) -> dict[str, tuple[LoadError, ...]]:
+        """What is wrong with local calendar files: load errors as those of task files, whose last good version stays too."""
+        found = {
+            f"{CALENDARS}{fault.path}": (
+                LoadError(
+                    line=fault.line,
+                    column=fault.column,
+                    field=fault.field,
+                    code=fault.code,
+                    message=fault.message,
+                ),
+            )
+            for fault in self.calendars.faults.values()
+            if fault.path is not None
+        }
+        mended = (path for path in self.registry.errors if path.startswith(CALENDARS) and path not in found)
+        return {**dict.fromkeys(mended, ()), **found}
 
     def reserve(self, name: str) -> int:
         """The id that the name has, or will have when it is first registered."""

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import heapq
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
 from zquant_flow.core.instants import from_micros, to_micros
 from zquant_flow.core.model import Overlap
-from zquant_flow.core.schedule import SkipReason, due, next_fire
+from zquant_flow.core.schedule import SkipReason, Times, Timetable
 from zquant_flow.core.status import TriggerType
 from zquant_flow.engine import rows
 from zquant_flow.engine.ledger import Ledger
@@ -29,10 +28,10 @@ STEP_BACK = 1.0
 class Scheduler:
     """The fire times of all tasks. Owned by the engine's thread."""
 
-    def __init__(self, memory: Memory, lifecycle: Lifecycle, zone: ZoneInfo, ledger: Ledger) -> None:
+    def __init__(self, memory: Memory, lifecycle: Lifecycle, times: Times, ledger: Ledger) -> None:
         self._memory = memory
         self._lifecycle = lifecycle
-        self._zone = zone
+        self.times = times
         self.ledger = ledger
         self._heap: list[tuple[int, int]] = []
         self._hands: tuple[int, float] | None = None
@@ -46,16 +45,21 @@ class Scheduler:
         """Nothing is armed any more."""
         self._heap.clear()
 
+    def take_times(self, times: Times) -> None:
+        """Read schedules by these from now on: what a calendar knows more, or otherwise, changes what is ahead."""
+        before, self.times = self.times.calendars, times
+        changed = {name for name, sessions in times.calendars.items() if before.get(name) is not sessions}
+        for task in self._memory.tasks.values() if changed else ():
+            schedule = task.definition.schedule
+            if schedule is not None and any(rule.calendar in changed for rule in schedule.rules):
+                self.arm(task)
+                self._memory.batch.cursors.append(rows.cursor(task))
+
     def arm(self, task: Task) -> None:
         """Look for the task's next fire after its cursor. Call it after every change of schedule or state."""
-        schedule = task.definition.schedule
         task.next_fire = None
-        if schedule is None or task.idle:
-            return
-        found = next_fire(
-            schedule, from_micros(task.cursor), anchor=from_micros(task.anchor), zone=self._zone
-        )
-        self._put(task, found)
+        if task.definition.schedule is not None and not task.idle:
+            self._put(task, self._table(task).next(from_micros(task.cursor)))
 
     def tick(self) -> None:
         """Fire all that is due now."""
@@ -110,17 +114,14 @@ class Scheduler:
             )
         return True
 
-    def _fire(self, task: Task) -> None:
+    def _table(self, task: Task) -> Timetable:
         schedule = task.definition.schedule
         assert schedule is not None
+        return self.times.table(schedule, from_micros(task.anchor))
+
+    def _fire(self, task: Task) -> None:
         memory = self._memory
-        found = due(
-            schedule,
-            cursor=from_micros(task.cursor),
-            now=from_micros(memory.now),
-            anchor=from_micros(task.anchor),
-            zone=self._zone,
-        )
+        found = self._table(task).due(from_micros(task.cursor), from_micros(memory.now))
         for skip in found.skipped:
             memory.batch.fires.append(
                 rows.skipped(

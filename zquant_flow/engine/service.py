@@ -12,8 +12,9 @@ import itertools
 import logging
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -22,9 +23,13 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.exc import OperationalError
 
+from zquant_flow.calendars.provider import Calendars
 from zquant_flow.clock import Clock
 from zquant_flow.core.instants import from_micros
+from zquant_flow.core.model import TaskDef
+from zquant_flow.core.schedule import Times
 from zquant_flow.core.status import Status
+from zquant_flow.definitions.calendars import calendars_of
 from zquant_flow.engine.bell import Bell
 from zquant_flow.engine.bundles import BundleFolders
 from zquant_flow.engine.dispatcher import Dispatcher
@@ -88,6 +93,7 @@ class Engine:
         fires: bool = True,
         rests: bool = False,
         lease: float | None = None,
+        calendars: Calendars | None = None,
     ) -> None:
         """`backend` is made with two callbacks: one for its frames, one for its loss. Without `fires` no schedule fires.
 
@@ -96,7 +102,7 @@ class Engine:
         """
         self.database = database
         self._clock = clock
-        self.zone = zone
+        self.calendars = calendars or Calendars(data_dir, tasks_dir.parent / "calendars", clock=clock)
         self._grace = shutdown_grace
         self._fires = fires and not rests
         self.rests = rests
@@ -129,18 +135,21 @@ class Engine:
         self.letters = Letters(database, self.memory, self.lifecycle, self._dispatcher, self.lease)
         if self.lease.shared:
             self.lifecycle.elsewhere = self.letters
-        self.scheduler = Scheduler(self.memory, self.lifecycle, zone, Ledger(database))
+        self.scheduler = Scheduler(self.memory, self.lifecycle, Times(zone=zone), Ledger(database))
         self.events = Events(database, self.memory, self.lifecycle)
         self.lifecycle.on_end = self.events.ended
         self.registered = Registered(database)
         self.pools = Pools(database, self.memory, self._dispatcher, pools or {})
-        self.registrar = Registrar(database, self.memory, self.scheduler, self.lifecycle, self._finish_turn)
+        self.registrar = Registrar(
+            database, self.memory, self.scheduler, self.lifecycle, self._finish_turn, self.calendars
+        )
         self.registrar.on_change = self.events.listen
         orders = Orders(
             tasks_dir=tasks_dir,
             data_dir=data_dir,
             entries=entries,
             bundle_folder=BundleFolders(database, data_dir).folder,
+            calendars=lambda: self.calendars.known,
         )
         self._backend = backend(self._from_backend, self._backend_lost)
         self._worker = Worker(self.memory, self.lifecycle, self._dispatcher, orders, self._backend)
@@ -299,6 +308,18 @@ class Engine:
     def slots(self) -> tuple[int, int]:
         """How many places for attempts are in use, and how many there are."""
         return self._dispatcher.running, self._dispatcher.slots
+
+    def times_for(self, definitions: Iterable[TaskDef]) -> Times:
+        """What these are read by; for any thread. A process that decides nothing looks for their calendars here."""
+        names = set().union(*map(calendars_of, definitions))
+        if not names <= self.calendars.known.keys():
+            self.calendars.ensure(names)
+        return replace(self.scheduler.times, calendars=self.calendars.known)
+
+    def take_calendars(self) -> None:
+        """Calendars have changed: what follows them is looked at again, in the engine's thread."""
+        if self.leads:
+            self.submit(lambda: self.registrar.register([]))
 
     def now(self) -> int:
         """The wall clock, in microseconds."""
