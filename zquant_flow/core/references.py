@@ -61,13 +61,23 @@ def fault_of(path: Sequence[Any]) -> str | None:
     )
 
 
+class Absent(KeyError):
+    """A mapping has no such key, and says why: `nodes.load has no result: it was skipped`."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
 def _look_up(path: Sequence[Any], scope: Mapping[str, Any]) -> Any:
     found: Any = scope
     for position, word in enumerate(path):
         try:
             found = found[_index(word, found)]
+        except Absent as absent:
+            raise ParamsError(absent.detail, path=list(path)) from None
         except (KeyError, IndexError, TypeError):
-            raise ParamsError(_missing(path, position, found), path=list(path)) from None
+            raise ParamsError(missing(path, position, found), path=list(path)) from None
     return found
 
 
@@ -79,7 +89,8 @@ def _index(word: Any, found: Any) -> Any:
     return word
 
 
-def _missing(path: Sequence[Any], position: int, found: Any) -> str:
+def missing(path: Sequence[Any], position: int, found: Any) -> str:
+    """Says that the word at `position` leads nowhere from `found`, and what is there."""
     dotted, word = ".".join(str(word) for word in path), repr(path[position])
     if isinstance(found, Mapping):
         known = joined(", ", sorted(str(key) for key in found)[:10]) or say("nothing")
