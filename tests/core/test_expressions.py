@@ -239,21 +239,28 @@ def test_what_is_absent_for_a_reason_says_the_reason_and_can_have_a_default() ->
     scope = {"nodes": Nodes()}
     with pytest.raises(ExpressionError, match=r"nodes\.load has no result: it was skipped"):
         evaluate("nodes.load.result", scope)
-    assert evaluate("nodes.load|default(0)", scope) == 0
+    assert evaluate("nodes.load.result.rows|default(0)", scope) == 0
+    assert evaluate("nodes.load is defined", scope) is False
 
 
 def test_a_check_names_the_paths_as_far_as_they_are_fixed() -> None:
-    assert check("nodes.x.result['a b'].c > params.items[params.a] and logical_time") == (
+    assert check("nodes.x.result['a b'].c > params.items[params.a] and logical_time").paths == (
         ("nodes", "x", "result", "a b", "c"),
         ("params", "items"),
         ("params", "a"),
         ("logical_time",),
     )
-    assert check("{% if params.a %}{{ nodes[params.b] }}{% endif %}", template=True) == (
+    assert check("{% if params.a %}{{ nodes[params.b] }}{% endif %}", template=True).paths == (
         ("params", "a"),
         ("nodes",),
         ("params", "b"),
     )
+
+
+def test_a_path_with_a_default_may_lead_nowhere() -> None:
+    names = check("params.a|default(params.b) if params.c is defined else params.c")
+    assert names.optional == {("params", "a")}
+    assert set(names.paths) == {("params", "a"), ("params", "b"), ("params", "c")}
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,8 @@ def test_every_example_is_listed_and_none_has_an_error(client):
         ("demo", "demo.yaml"),
         ("disk_report", "disk_report.py"),
         ("estimate_pi", "fan_out.py"),
+        ("data_between_nodes", "data_between_nodes.yaml"),
+        ("data_between_functions", "data_between_functions.py"),
         (PIPELINE, "market/nightly.yaml"),
     ]:
         assert client.find(name)["source"] == source
@@ -134,6 +136,21 @@ def test_pi_is_estimated_in_parallel_parts_and_collected(client):
     assert result["estimates"] == [nodes[part]["result"] for part in parts]
     assert result["pi"] == pytest.approx(math.pi, abs=0.03)
     assert "from 8 estimates" in client.log(nodes["collect"]["id"])
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("data_between_nodes", ("extract", "load", "report")),
+        ("data_between_functions", ("pull", "push", "sum_up")),
+    ],
+)
+def test_results_reach_commands_and_functions_with_their_types(client, name, names):
+    first, second, third = (nodes_of(client.succeeded(name, limit=5))[node] for node in names)
+    days = ["2026-01-05", "2026-01-06"]
+    assert first["result"] == {"rows": 5, "days": days}
+    assert client.log(second["id"]) == "load 5 rows of SYN001 2026-01-05, 2026-01-06\n"
+    assert third["result"] == {"half": 2.5, "days": days, "file": "SYN001-20260105.csv"}
 
 
 def test_the_same_seed_gives_the_same_pi(client):

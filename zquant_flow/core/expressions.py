@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
 from types import GeneratorType
@@ -31,8 +32,23 @@ MAX_MADE = 1_048_576
 """Characters, or items, that one operator may make."""
 MAX_BITS = 4_096
 
+ROOTS = ("params", "nodes", "logical_time", "execution")
+"""The names at the top of every scope."""
+
 Path = tuple[str | int, ...]
 Scope = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The paths that an expression uses, as far as they are fixed: `("nodes", "load", "result", "rows")`.
+
+    `optional`: those that may lead nowhere, as something is said for that case: `params.day|default('today')`.
+    """
+
+    paths: tuple[Path, ...]
+    optional: frozenset[Path] = frozenset()
+
 
 FILTERS = (
     *("abs", "count", "d", "date", "default", "first", "float", "int", "join", "last", "length", "list"),
@@ -49,6 +65,8 @@ _ALLOWED = frozenset(
         *("Concat", "CondExpr", "List", "Tuple", "Dict", "Pair", "Test", "Filter"),
     }
 )
+_EXCUSES = ("default", "d", "defined", "undefined")
+"""Filters and tests that have an answer where there is nothing."""
 _REFUSED = {
     "Call": say("a call is not allowed in an expression"),
     "For": say("a loop is not allowed in a template"),
@@ -61,10 +79,11 @@ def is_template(text: str) -> bool:
     return "{{" in text or "{%" in text
 
 
-def check(text: str, *, template: bool = False) -> tuple[Path, ...]:
-    """The paths that an expression uses, as far as they are fixed: `("nodes", "load", "result", "rows")`.
+@lru_cache(maxsize=4096)
+def check(text: str, *, template: bool = False) -> Names:
+    """What an expression uses; raises ExpressionError for what can't be read or is not allowed.
 
-    Raises ExpressionError for what can't be read or is not allowed. `template`: text with `{{ }}` in it.
+    `template`: text with `{{ }}` in it.
     """
     with _faults_told(text):
         return (_checked_template if template else _checked_expression)(text)[1]
@@ -97,12 +116,12 @@ def path_of(text: str) -> Path | None:
         return None
     from jinja2 import nodes
 
-    tree, paths = _checked_expression(text)
+    tree, names = _checked_expression(text)
     while isinstance(tree, nodes.Getattr) or (
         isinstance(tree, nodes.Getitem) and isinstance(tree.arg, nodes.Const)
     ):
         tree = tree.node
-    return paths[0] if isinstance(tree, nodes.Name) and len(paths) == 1 else None
+    return names.paths[0] if isinstance(tree, nodes.Name) and len(names.paths) == 1 else None
 
 
 def single(text: str) -> bool:
@@ -148,7 +167,7 @@ def _told(error: Exception) -> str:
 def _value(text: str, scope: Scope) -> Any:
     from jinja2 import UndefinedError
 
-    template, paths = _compiled_expression(text)
+    template, names = _compiled_expression(text)
     context = template.new_context(scope, shared=True)
     try:
         for _ in template.root_render_func(context):
@@ -156,14 +175,14 @@ def _value(text: str, scope: Scope) -> Any:
         value = context.vars["result"]
         _refuse_missing(value)
     except UndefinedError as error:
-        raise ExpressionError(_located(error, paths, scope)) from None
+        raise ExpressionError(_located(error, names.paths, scope)) from None
     return value
 
 
 def _rendered(text: str, scope: Scope) -> str:
     from jinja2 import UndefinedError
 
-    template, paths = _compiled_template(text)
+    template, names = _compiled_template(text)
     pieces, size = [], 0
     try:
         for piece in template.root_render_func(template.new_context(scope, shared=True)):
@@ -174,7 +193,7 @@ def _rendered(text: str, scope: Scope) -> str:
                 )
             pieces.append(piece)
     except UndefinedError as error:
-        raise ExpressionError(_located(error, paths, scope)) from None
+        raise ExpressionError(_located(error, names.paths, scope)) from None
     return "".join(pieces)
 
 
@@ -217,18 +236,18 @@ class _Where(str):
 
 
 @lru_cache(maxsize=4096)
-def _compiled_expression(text: str) -> tuple[Any, tuple[Path, ...]]:
+def _compiled_expression(text: str) -> tuple[Any, Names]:
     from jinja2 import nodes
 
-    tree, paths = _checked_expression(text)
+    tree, names = _checked_expression(text)
     body = nodes.Assign(nodes.Name("result", "store"), tree, lineno=1)
-    return _compiled(nodes.Template([body], lineno=1)), paths
+    return _compiled(nodes.Template([body], lineno=1)), names
 
 
 @lru_cache(maxsize=4096)
-def _compiled_template(text: str) -> tuple[Any, tuple[Path, ...]]:
-    tree, paths = _checked_template(text)
-    return _compiled(tree), paths
+def _compiled_template(text: str) -> tuple[Any, Names]:
+    tree, names = _checked_template(text)
+    return _compiled(tree), names
 
 
 def _compiled(tree: Any) -> Any:
@@ -247,7 +266,7 @@ def _compiled(tree: Any) -> Any:
     return environment.from_string(tree)
 
 
-def _checked_expression(text: str) -> tuple[Any, tuple[Path, ...]]:
+def _checked_expression(text: str) -> tuple[Any, Names]:
     from jinja2.parser import Parser
 
     source = bare(text)
@@ -264,7 +283,7 @@ def _checked_expression(text: str) -> tuple[Any, tuple[Path, ...]]:
     return tree, _walked(tree, template=False)
 
 
-def _checked_template(text: str) -> tuple[Any, tuple[Path, ...]]:
+def _checked_template(text: str) -> tuple[Any, Names]:
     if len(text) > MAX_RENDERED:
         raise ExpressionError(say("a template has at most {limit} characters", limit=MAX_RENDERED))
     environment = _environment()
@@ -281,11 +300,12 @@ def _too_long() -> Message:
     return say("this has more than {limit} names, values and operators", limit=MAX_PARTS)
 
 
-def _walked(tree: Any, *, template: bool) -> tuple[Path, ...]:
-    """The paths in a tree, once each; raises ExpressionError for what may not stand there."""
+def _walked(tree: Any, *, template: bool) -> Names:
+    """The names in a tree, once each; raises ExpressionError for what may not stand there."""
     from jinja2 import nodes
 
-    paths: dict[Path, None] = {}
+    paths: dict[Path, bool] = {}
+    excused: set[int] = set()
     left, parts = [tree], 0
     while left:
         node = left.pop()
@@ -294,15 +314,19 @@ def _walked(tree: Any, *, template: bool) -> tuple[Path, ...]:
             raise ExpressionError(_too_long())
         _refuse(node, template)
         if isinstance(node, (nodes.Name, nodes.Getattr, nodes.Getitem)):
+            needed = id(node) not in excused
             node, words = _chain(node, left)
             parts += len(words)
             if isinstance(node, nodes.Name):
-                paths[(node.name, *words)] = None
+                path = (node.name, *words)
+                paths[path] = needed or paths.get(path, False)
             else:
                 left.append(node)
         else:
+            if getattr(node, "name", None) in _EXCUSES:
+                excused.add(id(node.node))
             left.extend(reversed(list(node.iter_child_nodes())))
-    return tuple(paths)
+    return Names(tuple(paths), frozenset(path for path, needed in paths.items() if not needed))
 
 
 def _chain(node: Any, left: list[Any]) -> tuple[Any, list[str | int]]:
@@ -375,6 +399,10 @@ def _environment() -> Any:
 
         def getitem(self, obj: Any, argument: Any) -> Any:
             if isinstance(obj, Undefined):
+                if (
+                    obj._undefined_hint is not None
+                ):  # a part of what is absent for a reason is absent for it too
+                    return obj
                 _refuse_missing(obj)
             if isinstance(obj, (Mapping, list, tuple, str)) and not isinstance(argument, Undefined):
                 try:

@@ -22,6 +22,7 @@ from zquant_flow.definitions.json_values import is_plain, to_plain
 from zquant_flow.definitions.nodes import TaskNames, build_workflow
 from zquant_flow.definitions.schedules import SCHEDULE_WORDS, build_schedule
 from zquant_flow.definitions.shape import json_schema, validated
+from zquant_flow.definitions.templates import Known, check_action
 from zquant_flow.wording import say
 
 __all__ = ["DefinitionErrors", "FieldError", "ParsedDefinition", "json_schema", "parse_definition"]
@@ -159,6 +160,8 @@ class _Builder:
                     "conflict",
                 )
         action = build_action(form, (), self._executors, self._folder, self.errors, None)
+        if action is not None:
+            check_action(action, (), Known({*(form.params or ()), *self._required}), self.errors)
         if action is not None or len(self.errors) > before:
             return action
         if not wrong & {"command", "python", "executor", "config", "tasks"}:

@@ -13,11 +13,13 @@ from typing import Any, Protocol
 from zquant_flow.core.graph import Plan, plan_workflow
 from zquant_flow.core.model import Action, TaskDef, Workflow
 from zquant_flow.core.progress import Progress, Step, survives_stop
-from zquant_flow.core.references import referenced_nodes, resolve
+from zquant_flow.core.references import resolve
 from zquant_flow.core.status import Status, TriggerType, advance
+from zquant_flow.definitions.templates import nodes_named
 from zquant_flow.engine import rows
 from zquant_flow.engine.dispatcher import Dispatcher
 from zquant_flow.engine.memory import Execution, Memory, Reused, Run, Task
+from zquant_flow.engine.scope import compute, scope_within
 from zquant_flow.errors import ZquantFlowError
 
 UNBOUNDED = 1 << 62
@@ -84,23 +86,23 @@ class Workflows:
         self._steps = steps
         self._wake = wake
         self._reusable = reusable
-        self._plans: dict[tuple[int, int], Plan] = {}
+        self._plans: dict[tuple[int, int], tuple[Plan, frozenset[str]]] = {}
 
     def new_run(self, execution: Execution, workflow: Workflow) -> Run:
         """The memory of a workflow's run, nothing started yet."""
         key = (execution.task.id, execution.version)
-        plan = self._plans.get(key)
-        if plan is None:
+        known = self._plans.get(key)
+        if known is None:
             if len(self._plans) > 200:
                 self._plans.clear()
-            plan = self._plans[key] = plan_workflow(workflow)
+            known = self._plans[key] = plan_workflow(workflow), _wanted(workflow)
+        plan, wanted = known
         progress = Progress(
             plan,
             [node.trigger_rule for node in workflow.nodes],
             workflow_type=workflow.workflow_type,
             on_failure=workflow.on_failure,
         )
-        wanted = _wanted(workflow)
         return Run(
             plan=plan, progress=progress, max_parallel=workflow.max_parallel or UNBOUNDED, wanted=wanted
         )
@@ -220,9 +222,9 @@ class Workflows:
             return True
         parent = child.parent
         assert parent is not None and parent.run is not None
-        scope = {"params": parent.params, "nodes": parent.run.results}
+        scope = {**scope_within(parent), "nodes": parent.run.results}
         try:
-            child.params = {**child.params, **resolve(arguments, scope)}
+            child.params = {**child.params, **resolve(arguments, scope, compute)}
             assert child.row is not None
             child.row["params"] = rows.json_text(child.params)
         except ZquantFlowError as error:
@@ -367,8 +369,5 @@ class Workflows:
 
 
 def _wanted(workflow: Workflow) -> frozenset[str]:
-    """The nodes whose results others use; all of them where a template names nodes, for it may compute which."""
-    for node in workflow.nodes:
-        if node.action is not None and "nodes" in str(node.action.config.get("command", "")):
-            return frozenset(other.name for other in workflow.nodes)
-    return frozenset().union(*(referenced_nodes(node.arguments) for node in workflow.nodes if node.arguments))
+    """The nodes whose results others use."""
+    return frozenset().union(*map(nodes_named, workflow.nodes))
