@@ -40,6 +40,8 @@ def test_every_example_is_listed_and_none_has_an_error(client):
         ("demo", "demo.yaml"),
         ("disk_report", "disk_report.py"),
         ("estimate_pi", "fan_out.py"),
+        ("typed_params", "typed_params.yaml"),
+        ("typed_arguments", "typed_arguments.py"),
         ("data_between_nodes", "data_between_nodes.yaml"),
         ("data_between_functions", "data_between_functions.py"),
         (PIPELINE, "market/nightly.yaml"),
@@ -151,6 +153,33 @@ def test_results_reach_commands_and_functions_with_their_types(client, name, nam
     assert first["result"] == {"rows": 5, "days": days}
     assert client.log(second["id"]) == "load 5 rows of SYN001 2026-01-05, 2026-01-06\n"
     assert third["result"] == {"half": 2.5, "days": days, "file": "SYN001-20260105.csv"}
+
+
+@pytest.mark.parametrize(
+    ("name", "result"), [("typed_params", None), ("typed_arguments", ["SH", 5, "2026-01-05"])]
+)
+def test_params_have_types_and_what_does_not_fit_never_starts(client, name, result):
+    found = client.succeeded(name, symbol="SH", limit="5", day=20260105)
+    assert found["params"] == {"symbol": "SH", "limit": 5, "day": "2026-01-05"}
+    assert client.log(found["id"]) == "SH 5 2026-01-05\n"
+    assert found["result"] == result
+    task = client.find(name)
+    assert task["params_schema"]["required"] == ["day"]
+    assert task["params_schema"]["properties"]["symbol"] == {
+        "type": "string",
+        "enum": ["ALL", "SH", "SZ"],
+        "default": "ALL",
+    }
+    refused = client.http.post(
+        f"/tasks/{task['id']}/trigger", json={"params": {"symbol": "X", "limit": "ten", "dya": 1}}
+    )
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_params")
+    assert {item["field"]: item["message"] for item in refused.json()["errors"]} == {
+        "params.dya": "there is no param 'dya' (did you mean 'day'?)",
+        "params.symbol": "symbol: 'X' is not one of ALL, SH, SZ",
+        "params.limit": "limit: 'ten' is no integer",
+        "params.day": "day is required",
+    }
 
 
 def test_the_same_seed_gives_the_same_pi(client):

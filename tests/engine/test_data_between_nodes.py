@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.engine.conftest import EVERY_MINUTE
 from zquant_flow.core import expressions
-from zquant_flow.core.model import Action, OnFailure, TriggerRule, WorkflowType
+from zquant_flow.core.model import Action, OnFailure, Overlap, TriggerRule, WorkflowType
+from zquant_flow.core.params import Param, ParamType
 from zquant_flow.engine.scope import scope_within
+from zquant_flow.errors import ParamsError
 from zquant_flow.store import queries
 from zquant_flow.testing import Harness, command_node, command_task, workflow_task
 
@@ -140,3 +144,55 @@ def test_the_scope_has_the_names_that_definitions_are_checked_against(h: Harness
     assert tuple(scope) == expressions.ROOTS
     assert len(scope) == len(expressions.ROOTS)
     assert scope["execution"] == {"id": root, "attempt": 1, "task": "w"}
+
+
+SPECS = {"day": Param(type=ParamType.DATE, required=True), "limit": Param(type=ParamType.INTEGER)}
+
+
+def test_params_that_a_task_does_not_take_start_nothing_and_replace_nothing(h: Harness) -> None:
+    (task,) = h.define(command_task("a", params={"limit": 5}, param_specs=SPECS, overlap=Overlap.REPLACE))
+    running = h.operations.trigger(task, actor="u", params={"day": "2026-01-05", "limit": "7"})
+    assert h.backend.active[running]["params"] == {"day": "2026-01-05", "limit": 7}
+    for params in ({}, {"day": "x"}, {"day": "2026-01-05", "dya": 1}):
+        with pytest.raises(ParamsError):
+            h.operations.trigger(task, actor="u", params=params)
+        with pytest.raises(ParamsError):
+            h.operations.run(command_task("b", param_specs=SPECS), actor="u", params=params)
+        with pytest.raises(ParamsError):
+            h.operations.backfill(task, [0, 1], span=(0, 2), parallel=1, actor="u", params=params)
+    assert h.status(running) == "running"
+    assert list(h.backend.active) == [running]
+
+
+def test_a_resume_checks_the_params_against_the_version_that_runs(h: Harness) -> None:
+    h.define(command_task("a", params={"limit": 5, "old": 1}, param_specs=SPECS), path="a.yaml")
+    task = h.operations.registry.by_name["a"].id
+    failed = h.operations.trigger(task, actor="u", params={"day": "2026-01-05"})
+    h.end(failed, "failed")
+    h.define(command_task("a", params={"limit": 5}, param_specs=SPECS), path="a.yaml")
+    with pytest.raises(ParamsError, match="there is no param 'old'"):
+        h.operations.resume_execution(failed, actor="u")
+    again = h.operations.resume_execution(failed, actor="u", original=True)
+    assert h.backend.active[again]["params"] == {"day": "2026-01-05", "limit": 5, "old": 1}
+
+
+def test_a_node_gives_the_task_it_refers_to_what_that_takes_or_fails(h: Harness) -> None:
+    shared = command_task("shared", params={"limit": 5}, param_specs=SPECS, overlap=Overlap.ALLOW)
+    nodes = [
+        command_node("good", task="shared", arguments={"day": "2026-01-05", "limit": "8"}),
+        command_node("bad", task="shared"),
+    ]
+    _, task = h.define(
+        shared,
+        workflow_task(
+            "w",
+            nodes,
+            workflow_type=WorkflowType.PARALLEL,
+            on_failure=OnFailure.CONTINUE,
+            params={"symbol": "ALL"},
+        ),
+    )
+    root = h.operations.trigger(task, actor="u")
+    good = node_row(h, root, "good").id
+    assert h.backend.active[good]["params"] == {"day": "2026-01-05", "limit": 8, "symbol": "ALL"}
+    assert fault(h, node_row(h, root, "bad").id) == ("invalid_params", "day is required")

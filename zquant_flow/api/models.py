@@ -48,6 +48,7 @@ _TASK: dict[str, JsonValue] = {
     "content_hash": "9f2c...",
     "executor": "command",
     "params": {},
+    "params_schema": {"type": "object", "properties": {}, "required": [], "additionalProperties": True},
     "overlap": "skip",
     "archived_time": None,
     "warnings": [],
@@ -131,6 +132,7 @@ class TaskOut(BaseModel):
     content_hash: str
     executor: str | None
     params: dict[str, Any]
+    params_schema: dict[str, Any]
     overlap: str
     archived_time: datetime | None
     warnings: list[str] = Field(default_factory=list)

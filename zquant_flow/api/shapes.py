@@ -9,6 +9,7 @@ from typing import Any
 from zquant_flow.api.models import AttemptOut, ExecutionOut
 from zquant_flow.core.instants import from_micros
 from zquant_flow.core.model import DEFAULT_RETRY_INTERVAL, Action, Isolation, Node, TaskDef, Workflow
+from zquant_flow.core.params import json_schema
 from zquant_flow.core.status import Status, schedule_status
 from zquant_flow.definitions.json_values import MAX_DEPTH, to_plain
 from zquant_flow.definitions.loader import LoadError
@@ -60,6 +61,7 @@ def task_out(
         "content_hash": row.content_hash,
         "executor": definition.action.executor if definition.action else None,
         "params": dict(definition.params),
+        "params_schema": json_schema(definition.param_specs, definition.params),
         "overlap": definition.overlap.value,
         "archived_time": from_micros(row.archived_at),
         "warnings": list(warnings),

@@ -14,6 +14,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from zquant_flow.core.params import Param, decode_specs, encode_specs
+
 
 class TaskType(StrEnum):
     MANUAL = "manual_task"
@@ -160,6 +162,7 @@ class TaskDef:
     schedule: Schedule | None = None
     enabled: bool = True
     params: Mapping[str, Any] = field(default_factory=dict)
+    param_specs: Mapping[str, Param] = field(default_factory=dict)
     overlap: Overlap = Overlap.SKIP
     action: Action | None = None
     workflow: Workflow | None = None
@@ -186,6 +189,7 @@ def encode(task: TaskDef) -> dict[str, Any]:
     _put(out, "tags", list(task.tags), [])
     _put(out, "enabled", task.enabled, True)
     _put(out, "params", dict(task.params), {})
+    _put(out, "param_specs", encode_specs(task.param_specs), {})
     _put(out, "overlap", task.overlap.value, Overlap.SKIP.value)
     _put(out, "bundle", task.bundle, None)
     out |= _encode_retry(task.retry)
@@ -210,6 +214,7 @@ def decode(encoded: Mapping[str, Any]) -> TaskDef:
         schedule=_decode_schedule(schedule) if schedule else None,
         enabled=get("enabled", True),
         params=get("params", {}),
+        param_specs=decode_specs(get("param_specs", {})),
         overlap=Overlap(get("overlap", "skip")),
         action=_decode_action(action) if action else None,
         workflow=_decode_workflow(workflow) if workflow else None,

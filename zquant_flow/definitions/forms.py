@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from zquant_flow.core.model import Catchup, Isolation, OnFailure, Overlap, TaskType, TriggerRule, WorkflowType
+from zquant_flow.core.params import ParamType
 from zquant_flow.definitions.durations import parse_duration
 from zquant_flow.definitions.faults import did_you_mean
 from zquant_flow.wording import say
@@ -201,6 +202,30 @@ Count = Annotated[int, Field(strict=True, ge=0, le=10_000)]
 Size = Annotated[int, Field(strict=True, ge=1, le=100_000)]
 Factor = Annotated[float, Field(strict=True, ge=1, le=1_000)]
 Params = dict[str, Any]
+_ParamSchema = {
+    "type": "object",
+    "additionalProperties": {
+        "anyOf": [
+            {
+                "type": "object",
+                "description": "what is said about a param",
+                "properties": {
+                    "type": {"enum": [kind.value for kind in ParamType]},
+                    "default": {},
+                    "enum": {"type": "array", "minItems": 1},
+                    "required": {"type": "boolean"},
+                    "description": {"type": "string"},
+                    "minimum": {"type": "number"},
+                    "maximum": {"type": "number"},
+                },
+                "additionalProperties": False,
+                "anyOf": [{"required": ["type"]}, {"required": ["required"]}],
+            },
+            {"description": "its default"},
+        ]
+    },
+}
+TaskParams = Annotated[dict[str, Any], WithJsonSchema(_ParamSchema)]
 
 
 class Form(BaseModel):
@@ -280,6 +305,7 @@ class TaskForm(ActionForm):
     misfire_grace_time: Duration | None = None
     overlap: Overlap | None = None
     enabled: bool = True
+    params: TaskParams | None = None
     workflow_type: WorkflowType | None = None
     on_failure: OnFailure | None = None
     max_parallel: Size | None = None

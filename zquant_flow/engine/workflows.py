@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from zquant_flow.core.graph import Plan, plan_workflow
 from zquant_flow.core.model import Action, TaskDef, Workflow
+from zquant_flow.core.params import fitted
 from zquant_flow.core.progress import Progress, Step, survives_stop
 from zquant_flow.core.references import resolve
 from zquant_flow.core.status import Status, TriggerType, advance
@@ -218,13 +219,14 @@ class Workflows:
 
     def _give_arguments(self, child: Execution, arguments: Mapping[str, Any]) -> bool:
         """Resolve what the node is called with; a value that is not there fails the node."""
-        if not arguments:
+        specs = {} if child.inline else child.definition.param_specs
+        if not arguments and not specs:
             return True
         parent = child.parent
         assert parent is not None and parent.run is not None
         scope = {**scope_within(parent), "nodes": parent.run.results}
         try:
-            child.params = {**child.params, **resolve(arguments, scope, compute)}
+            child.params = fitted(specs, {**child.params, **resolve(arguments, scope, compute)})
             assert child.row is not None
             child.row["params"] = rows.json_text(child.params)
         except ZquantFlowError as error:
