@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zquant_flow.core.model import content_hash, encode
+from zquant_flow.core.model import content_hash, decode, encode
 from zquant_flow.definitions.schema import DefinitionErrors, parse_definition
 
 EXECUTORS = {"command": None, "python": None, "example": None}
@@ -149,3 +149,42 @@ def test_a_definition_without_templates_keeps_its_hash():
         ),
     )
     assert content_hash(encode(made)) == "1d22a10b683a0a909bd2b4ccef14ad3d"
+
+
+@pytest.mark.parametrize(
+    ("condition", "code", "message"),
+    [
+        (
+            "nodes.frist.result",
+            "invalid_reference",
+            "there is no node 'frist' in this workflow (did you mean 'first'?)",
+        ),
+        (
+            "params.full",
+            "invalid_reference",
+            "there is no param 'full': add it to `params`, or write params.full|default('...')",
+        ),
+        ("params.n >", "invalid_expression", "params.n >: unexpected 'end of template'"),
+        ("", "invalid_value", "when is an expression, such as params.full or nodes.load.result.rows > 0"),
+        (5, "invalid_value", "when is an expression, such as params.full or nodes.load.result.rows > 0"),
+    ],
+)
+def test_a_condition_that_means_nothing_is_a_load_error(condition, code, message):
+    found = faults(params={"n": 1}, tasks=nodes(dependencies=["first"], when=condition))
+    assert found == {"tasks.1.when": (code, message)}
+
+
+def test_a_condition_waits_for_the_nodes_that_it_names():
+    message = "node 'second' uses the result of 'first' without waiting for it: add it to dependencies"
+    found = faults(tasks=nodes(when="nodes.first.result"))
+    assert found == {"tasks.1.when": ("invalid_reference", message)}
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [("{{ params.n }}", "params.n"), (True, "true"), (False, "false"), (" params.n > 0 ", "params.n > 0")],
+)
+def test_a_condition_is_an_expression_with_or_without_braces(written, kept):
+    made = parsed(params={"n": 1}, tasks=nodes(when=written))
+    assert made.workflow.nodes[1].when == kept
+    assert decode(encode(made)) == made

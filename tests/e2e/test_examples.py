@@ -40,6 +40,8 @@ def test_every_example_is_listed_and_none_has_an_error(client):
         ("demo", "demo.yaml"),
         ("disk_report", "disk_report.py"),
         ("estimate_pi", "fan_out.py"),
+        ("conditions", "conditions.yaml"),
+        ("conditional_functions", "conditional_functions.py"),
         ("typed_params", "typed_params.yaml"),
         ("typed_arguments", "typed_arguments.py"),
         ("data_between_nodes", "data_between_nodes.yaml"),
@@ -180,6 +182,24 @@ def test_params_have_types_and_what_does_not_fit_never_starts(client, name, resu
         "params.limit": "limit: 'ten' is no integer",
         "params.day": "day is required",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("conditions", ("check", "load", "full", "report")),
+        ("conditional_functions", ("new_rows", "load_rows", "load_all", "tell")),
+    ],
+)
+def test_a_node_runs_only_if_its_condition_is_true(client, name, names):
+    def ran(**params):
+        nodes = nodes_of(client.succeeded(name, **params))
+        return [(nodes[node]["status"], nodes[node].get("skip_reason")) for node in names]
+
+    success, skipped = ("success", None), ("skipped", "when")
+    assert ran(rows=3) == [success, success, skipped, success]
+    assert ran(rows=0) == [success, skipped, skipped, success]
+    assert ran(rows=0, full=True) == [success, skipped, success, success]
 
 
 def test_the_same_seed_gives_the_same_pi(client):

@@ -299,6 +299,8 @@ def _workflow_config(workflow: Workflow) -> dict[str, Any]:
             out["params"] = dict(node.arguments)
         if node.trigger_rule.value != "all_success":
             out["trigger_rule"] = node.trigger_rule.value
+        if node.when is not None:
+            out["when"] = node.when
         nodes.append(out)
     return {
         "workflow_type": workflow.workflow_type.value,

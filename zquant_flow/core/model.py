@@ -140,6 +140,8 @@ class Node:
     action: Action | None = None
     task: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    when: str | None = None
+    """An expression: the node is skipped where it is false once its rule is met."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -358,6 +360,7 @@ def _encode_node(node: Node) -> dict[str, Any]:
     _put(out, "trigger_rule", node.trigger_rule.value, TriggerRule.ALL_SUCCESS.value)
     _put(out, "task", node.task, None)
     _put(out, "arguments", dict(node.arguments), {})
+    _put(out, "when", node.when, None)
     if node.action:
         out["action"] = _encode_action(node.action)
     return out
@@ -373,4 +376,5 @@ def _decode_node(encoded: Mapping[str, Any]) -> Node:
         action=_decode_action(action) if action else None,
         task=get("task"),
         arguments=get("arguments", {}),
+        when=get("when"),
     )

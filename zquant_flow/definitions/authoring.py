@@ -167,6 +167,7 @@ def raw_definitions(module: str) -> list[tuple[TaskFunction[..., Any] | Workflow
         else:
             raw["python"] = entry_of(made.__wrapped_task__)
             raw.pop("trigger_rule", None)
+            raw.pop("when", None)
         _describe(raw, made.__wrapped_task__)
         out.append((made, raw))
     return out

@@ -26,7 +26,6 @@ PLANNED = (
     "at",
     "jitter",
     "pool",
-    "when",
     "for_each",
     "expected_within",
     "notify",
@@ -173,6 +172,14 @@ def _dependency(value: Any) -> str | int:
     return value if isinstance(value, int) else check_name(value)
 
 
+def _condition(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str) and value.strip():
+        return value.strip()
+    raise ValueError(say("when is an expression, such as params.full or nodes.load.result.rows > 0"))
+
+
 def _typed(check: Any, **schema: Any) -> Any:
     return (PlainValidator(check), WithJsonSchema(schema))
 
@@ -198,6 +205,7 @@ Environment = Annotated[
 ]
 Folder = Annotated[str, *_typed(_working_dir, type="string", minLength=1)]
 Dependency = Annotated[str | int, *_typed(_dependency, type=["string", "integer"])]
+Condition = Annotated[str, *_typed(_condition, type=["string", "boolean"])]
 Count = Annotated[int, Field(strict=True, ge=0, le=10_000)]
 Size = Annotated[int, Field(strict=True, ge=1, le=100_000)]
 Factor = Annotated[float, Field(strict=True, ge=1, le=1_000)]
@@ -286,6 +294,7 @@ class NodeForm(ActionForm):
     task_id: Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)] | None = None
     dependencies: list[Dependency] | None = None
     trigger_rule: TriggerRule | None = None
+    when: Condition | None = None
 
 
 class TaskForm(ActionForm):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from zquant_flow.core.expressions import bare
 from zquant_flow.core.graph import plan_nodes
 from zquant_flow.core.model import Node, OnFailure, TriggerRule, Workflow, WorkflowType
 from zquant_flow.core.references import fault_of, references
@@ -17,6 +18,7 @@ from zquant_flow.definitions.templates import (
     Known,
     check_action,
     check_arguments,
+    check_text,
     nodes_named,
     with_templates,
 )
@@ -90,6 +92,8 @@ class _Builder:
         name, base = self._names[index], ("tasks", index)
         arguments = with_templates(form.params) if form.params else {}
         self._check_references(index, arguments)
+        if form.when is not None:
+            check_text(form.when, (*base, "when"), Known(self._params, self._known), self._errors)
         action = None
         if form.task is not None or form.task_id is not None:
             self._check_task(index, form)
@@ -112,6 +116,7 @@ class _Builder:
             action=action,
             task=self._tasks[index],
             arguments=arguments,
+            when=None if form.when is None else bare(form.when),
         )
 
     def _referenced_task(self, form: NodeForm) -> str | None:
@@ -256,8 +261,11 @@ def _check_order(nodes: Sequence[Node], errors: list[FieldError]) -> None:
 
 def _place_of(index: int, node: Node, other: str) -> Path:
     """Where a node names another."""
-    in_params = other in nodes_named(replace(node, action=None))
-    return ("tasks", index, "params") if in_params else ("tasks", index)
+    if other in nodes_named(replace(node, action=None, when=None)):
+        return ("tasks", index, "params")
+    if other in nodes_named(replace(node, action=None)):
+        return ("tasks", index, "when")
+    return ("tasks", index)
 
 
 def _waits(name: str, earlier: str, waits_for: Mapping[str, tuple[str, ...]]) -> bool:

@@ -66,11 +66,13 @@ def with_templates(value: Any) -> Any:
 
 
 def nodes_named(node: Node) -> set[str]:
-    """The nodes whose results this one uses, in its params or its templates. Its texts have been checked."""
+    """The nodes whose results this one uses, in its params, its condition or its templates. Its texts have been checked."""
     found = referenced_nodes(node.arguments) if node.arguments else set()
     if node.arguments:
         for kind, text in expressions_in(node.arguments):
             found |= _nodes_in(text, template=kind == TEMPLATE)
+    if node.when is not None:
+        found |= _nodes_in(node.when, template=False)
     if node.action is not None:
         for _, text in _templates(node.action):
             found |= _nodes_in(text, template=True)

@@ -7,13 +7,15 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from zquant_flow.core.expressions import evaluate
 from zquant_flow.core.graph import Plan, plan_workflow
 from zquant_flow.core.model import Action, TaskDef, Workflow
 from zquant_flow.core.params import fitted
-from zquant_flow.core.progress import Progress, Step, survives_stop
+from zquant_flow.core.progress import Progress, SkipReason, Step, survives_stop
 from zquant_flow.core.references import resolve
 from zquant_flow.core.status import Status, TriggerType, advance
 from zquant_flow.definitions.templates import nodes_named
@@ -21,7 +23,8 @@ from zquant_flow.engine import rows
 from zquant_flow.engine.dispatcher import Dispatcher
 from zquant_flow.engine.memory import Execution, Memory, Reused, Run, Task
 from zquant_flow.engine.scope import compute, scope_within
-from zquant_flow.errors import ZquantFlowError
+from zquant_flow.errors import ExpressionError, ZquantFlowError
+from zquant_flow.wording import say
 
 UNBOUNDED = 1 << 62
 PLANS_KEPT = 200
@@ -147,23 +150,49 @@ class Workflows:
         self._wake(seconds, overdue)
 
     def follow(self, execution: Execution, step: Step) -> None:
-        """Carry out what a workflow's progress says: queue the ready nodes, write the skipped ones."""
+        """Carry out what a workflow's progress says: queue the ready nodes, write the skipped ones.
+
+        A condition that is not met makes a further step; a loop, where recursion would dive through a long workflow.
+        """
         run = execution.run
         assert run is not None
-        if step.skipped:
-            self._memory.batch.nodes_skipped.extend(
-                rows.node_skipped(self._memory, execution, node, reason.value)
-                for node, reason in step.skipped
-            )
-        if run.paused:
-            run.held += step.ready
-            return
-        for node in step.ready:
-            if run.occupied >= run.max_parallel:
-                run.parked.append(node)
-            else:
-                run.occupied += 1
-                self._offer(execution, node)
+        due = deque([step])
+        while due:
+            step = due.popleft()
+            if step.skipped:
+                self._memory.batch.nodes_skipped.extend(
+                    rows.node_skipped(self._memory, execution, node, reason.value)
+                    for node, reason in step.skipped
+                )
+            if run.paused:
+                run.held += step.ready
+                continue
+            for node in step.ready:
+                if (skipped := self._passed_over(execution, node)) is not None:
+                    due.append(skipped)
+                elif run.occupied >= run.max_parallel:
+                    run.parked.append(node)
+                else:
+                    run.occupied += 1
+                    self._offer(execution, node)
+
+    def _passed_over(self, execution: Execution, node: int) -> Step | None:
+        """What follows where a node's condition is not met, or can't be told: then it fails. None where it may start."""
+        workflow, run = execution.definition.workflow, execution.run
+        assert workflow is not None and run is not None
+        condition = workflow.nodes[node].when
+        if condition is None:
+            return None
+        try:
+            if evaluate(condition, scope_within(execution)):
+                return None
+        except ExpressionError as error:
+            run.occupied += 1
+            child = self._child(execution, node, execution.task, execution.definition, None)
+            self._steps.start_row(child)
+            self._steps.doom(child, "when_failed", say("when: {error}", error=error.detail))
+            return Step()
+        return run.progress.skip(node, SkipReason.WHEN)
 
     def _offer(self, execution: Execution, node: int) -> None:
         """A node is ready: queue it for a slot, or make the execution of the task it refers to."""
@@ -359,6 +388,7 @@ class Workflows:
         for child in stalled:
             if self._memory.executions.get(child.id) is child:
                 self._steps.go_on(child)
+        self._finish_if_done(execution)
 
     def terminate(self, execution: Execution, run: Run, why: str) -> None:
         self._memory.batch.requests.append(rows.requested(self._memory, execution))
