@@ -162,6 +162,8 @@ def test_no_text_raises_anything_but_expression_errors(text: str) -> None:
         ("{{ params.items }}", [1, 2]),
         ("nodes.x.result.keys + 1", 8),
         ("nodes.x.result.values|unique|sort", [1, 2]),
+        ("nodes.x.result.values|unique|length", 2),
+        ("['b', 'a', 1, 'b', true, 'B', [1], [1]]|unique", ["b", "a", 1, True, "B", [1]]),
         ("nodes.x.result.values|sum", 5),
         ("nodes.x.result._id", 5),
         ("params['items'][-1]", 2),

@@ -429,6 +429,7 @@ def _environment() -> Any:
         "string": _text_of,
         "sum": _sum,
         "tojson": _json,
+        "unique": _unique,
         "_text": _concatenated,
     }
     environment.tests = {name: environment.tests[name] for name in TESTS}
@@ -498,6 +499,15 @@ def _join(values: Iterable[Any], separator: Any = "") -> str:
             raise ValueError(_too_large())
         pieces.append(piece)
     return between.join(pieces)
+
+
+def _unique(values: Iterable[Any]) -> list[Any]:
+    """Each value once, in the order of its first place."""
+    _refuse_missing(values)
+    found: dict[str, Any] = {}
+    for value in values:
+        found.setdefault(_json(value), value)
+    return list(found.values())
 
 
 def _sum(values: Iterable[Any]) -> Any:
