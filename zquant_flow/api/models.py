@@ -48,7 +48,7 @@ _TASK: dict[str, JsonValue] = {
     "content_hash": "9f2c...",
     "executor": "command",
     "params": {},
-    "params_schema": {"type": "object", "properties": {}, "required": [], "additionalProperties": True},
+    "params_schema": {"type": "object"},
     "overlap": "skip",
     "archived_time": None,
     "warnings": [],
