@@ -56,6 +56,12 @@ class ParamsError(BadRequest):
     code = "invalid_params"
 
 
+class ExpressionError(BadRequest):
+    """An expression or template that can't be read, may not do what it does, or leads nowhere."""
+
+    code = "invalid_expression"
+
+
 class NotFound(ZquantFlowError):
     """Nothing has that id or name."""
 

@@ -352,10 +352,10 @@ def test_a_template_stays_one_argument_whatever_its_value(api: Api) -> None:
 
 
 def test_an_unknown_name_in_a_template_fails_and_says_which(api: Api) -> None:
-    task = make(api, config={"command": "echo {{ params.nothing }}"})
+    task = make(api, config={"command": "echo {{ params.symbol.code }}"}, params={"symbol": {"name": "x"}})
     ended = api.ended(api("POST", f"/tasks/{task['id']}/trigger")["execution_id"])
-    assert (ended["status"], ended["error_code"]) == ("failed", "invalid_params")
-    assert "nothing" in ended["error_message"]
+    assert (ended["status"], ended["error_code"]) == ("failed", "invalid_template")
+    assert ended["error_message"] == "params.symbol.code: there is no 'code' (there is: name)"
 
 
 def test_a_file_that_is_too_large_is_a_load_error_and_an_empty_one_keeps_what_stood_in_it(api: Api) -> None:

@@ -268,7 +268,8 @@ def test_a_template_in_a_shell_command_is_refused_and_the_way_out_is_named(comma
     ["echo {{ params.x | upper }}", "echo '{{ params.a }}' \"|\"", ["sh", "-c", "echo {{ params.x }} | cat"]],
 )
 def test_a_template_where_no_shell_reads_it_is_fine(command):
-    assert task(name="a", command=command).action.config["command"] == command
+    made = task(name="a", command=command, params={"x": "X", "a": "A"})
+    assert made.action.config["command"] == command
 
 
 def test_commands_that_can_not_run_are_refused():

@@ -43,6 +43,12 @@ def test_every_example_is_listed_and_none_has_an_error(client):
         ("estimate_pi", "fan_out.py"),
         ("after_close", "after_close.yaml"),
         ("before_open", "before_open.py"),
+        ("conditions", "conditions.yaml"),
+        ("conditional_functions", "conditional_functions.py"),
+        ("typed_params", "typed_params.yaml"),
+        ("typed_arguments", "typed_arguments.py"),
+        ("data_between_nodes", "data_between_nodes.yaml"),
+        ("data_between_functions", "data_between_functions.py"),
         (PIPELINE, "market/nightly.yaml"),
         ("quotes_in_a_pool", "pools.yaml"),
         ("downloads_in_a_pool", "downloads.py"),
@@ -166,6 +172,66 @@ def test_pi_is_estimated_in_parallel_parts_and_collected(client):
     assert result["estimates"] == [nodes[part]["result"] for part in parts]
     assert result["pi"] == pytest.approx(math.pi, abs=0.03)
     assert "from 8 estimates" in client.log(nodes["collect"]["id"])
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("data_between_nodes", ("extract", "load", "report")),
+        ("data_between_functions", ("pull", "push", "sum_up")),
+    ],
+)
+def test_results_reach_commands_and_functions_with_their_types(client, name, names):
+    first, second, third = (nodes_of(client.succeeded(name, limit=5))[node] for node in names)
+    days = ["2026-01-05", "2026-01-06"]
+    assert first["result"] == {"rows": 5, "days": days}
+    assert client.log(second["id"]) == "load 5 rows of SYN001 2026-01-05, 2026-01-06\n"
+    assert third["result"] == {"half": 2.5, "days": days, "file": "SYN001-20260105.csv"}
+
+
+@pytest.mark.parametrize(
+    ("name", "result"), [("typed_params", None), ("typed_arguments", ["SH", 5, "2026-01-05"])]
+)
+def test_params_have_types_and_what_does_not_fit_never_starts(client, name, result):
+    found = client.succeeded(name, symbol="SH", limit="5", day=20260105)
+    assert found["params"] == {"symbol": "SH", "limit": 5, "day": "2026-01-05"}
+    assert client.log(found["id"]) == "SH 5 2026-01-05\n"
+    assert found["result"] == result
+    task = client.find(name)
+    assert task["params_schema"]["required"] == ["day"]
+    assert task["params_schema"]["properties"]["symbol"] == {
+        "type": "string",
+        "enum": ["ALL", "SH", "SZ"],
+        "default": "ALL",
+    }
+    refused = client.http.post(
+        f"/tasks/{task['id']}/trigger", json={"params": {"symbol": "X", "limit": "ten", "dya": 1}}
+    )
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_params")
+    assert {item["field"]: item["message"] for item in refused.json()["errors"]} == {
+        "params.dya": "there is no param 'dya' (did you mean 'day'?)",
+        "params.symbol": "symbol: 'X' is not one of ALL, SH, SZ",
+        "params.limit": "limit: 'ten' is no integer",
+        "params.day": "day is required",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("conditions", ("check", "load", "full", "report")),
+        ("conditional_functions", ("new_rows", "load_rows", "load_all", "tell")),
+    ],
+)
+def test_a_node_runs_only_if_its_condition_is_true(client, name, names):
+    def ran(**params):
+        nodes = nodes_of(client.succeeded(name, **params))
+        return [(nodes[node]["status"], nodes[node].get("skip_reason")) for node in names]
+
+    success, skipped = ("success", None), ("skipped", "when")
+    assert ran(rows=3) == [success, success, skipped, success]
+    assert ran(rows=0) == [success, skipped, skipped, success]
+    assert ran(rows=0, full=True) == [success, skipped, success, success]
 
 
 def test_the_same_seed_gives_the_same_pi(client):

@@ -19,7 +19,7 @@ from zquant_flow.definitions.schema import json_schema
 Json = dict[str, Any]
 OPEN_OBJECTS = {"ErrorOut", "TaskConfig", "Params"}
 """An error has facts of its own, an executor's config the executor's fields, and params are anybody's."""
-OPEN_FIELDS = {"config", "definition"}
+OPEN_FIELDS = {"config", "definition", "params_schema"}
 
 
 @pytest.fixture(scope="module")

@@ -50,6 +50,7 @@ _TASK: dict[str, JsonValue] = {
     "content_hash": "9f2c...",
     "executor": "command",
     "params": {},
+    "params_schema": {"type": "object"},
     "overlap": "skip",
     "after": None,
     "produces": [],
@@ -148,6 +149,7 @@ class TaskOut(BaseModel):
     content_hash: str
     executor: str | None
     params: dict[str, Any]
+    params_schema: dict[str, Any]
     overlap: str
     after: AfterOut | None
     produces: list[str]

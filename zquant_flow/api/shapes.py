@@ -9,6 +9,7 @@ from typing import Any
 from zquant_flow.api.models import AttemptOut, ExecutionOut
 from zquant_flow.core.instants import from_micros
 from zquant_flow.core.model import DEFAULT_RETRY_INTERVAL, Action, After, Isolation, Node, TaskDef, Workflow
+from zquant_flow.core.params import json_schema
 from zquant_flow.core.status import Status, schedule_status
 from zquant_flow.definitions.json_values import MAX_DEPTH, to_plain
 from zquant_flow.definitions.loader import LoadError
@@ -62,6 +63,7 @@ def task_out(
         "content_hash": row.content_hash,
         "executor": definition.action.executor if definition.action else None,
         "params": dict(definition.params),
+        "params_schema": json_schema(definition.param_specs, definition.params),
         "overlap": definition.overlap.value,
         "after": _after_out(definition.after),
         "produces": list(definition.produces),
@@ -311,6 +313,8 @@ def _workflow_config(workflow: Workflow) -> dict[str, Any]:
             out["params"] = dict(node.arguments)
         if node.trigger_rule.value != "all_success":
             out["trigger_rule"] = node.trigger_rule.value
+        if node.when is not None:
+            out["when"] = node.when
         nodes.append(out)
     return {
         "workflow_type": workflow.workflow_type.value,

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from zquant_flow.core.params import Param, decode_specs, encode_specs
 from zquant_flow.core.waits import On
 
 
@@ -167,6 +168,8 @@ class Node:
     action: Action | None = None
     task: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    when: str | None = None
+    """An expression: the node is skipped where it is false once its rule is met."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +201,7 @@ class TaskDef:
     schedule: Schedule | None = None
     enabled: bool = True
     params: Mapping[str, Any] = field(default_factory=dict)
+    param_specs: Mapping[str, Param] = field(default_factory=dict)
     overlap: Overlap = Overlap.SKIP
     max_active_runs: int | None = None
     """How many executions may be active before `overlap` decides; None is 1, and without limit for `allow`."""
@@ -231,6 +235,7 @@ def encode(task: TaskDef) -> dict[str, Any]:
     _put(out, "tags", list(task.tags), [])
     _put(out, "enabled", task.enabled, True)
     _put(out, "params", dict(task.params), {})
+    _put(out, "param_specs", encode_specs(task.param_specs), {})
     _put(out, "overlap", task.overlap.value, Overlap.SKIP.value)
     _put(out, "max_active_runs", task.max_active_runs, None)
     _put(out, "bundle", task.bundle, None)
@@ -264,6 +269,7 @@ def decode(encoded: Mapping[str, Any]) -> TaskDef:
         schedule=_decode_schedule(schedule) if schedule else None,
         enabled=get("enabled", True),
         params=get("params", {}),
+        param_specs=decode_specs(get("param_specs", {})),
         overlap=Overlap(get("overlap", "skip")),
         max_active_runs=get("max_active_runs"),
         action=_decode_action(action) if action else None,
@@ -433,6 +439,7 @@ def _encode_node(node: Node) -> dict[str, Any]:
     _put(out, "trigger_rule", node.trigger_rule.value, TriggerRule.ALL_SUCCESS.value)
     _put(out, "task", node.task, None)
     _put(out, "arguments", dict(node.arguments), {})
+    _put(out, "when", node.when, None)
     if node.action:
         out["action"] = _encode_action(node.action)
     return out
@@ -448,4 +455,5 @@ def _decode_node(encoded: Mapping[str, Any]) -> Node:
         action=_decode_action(action) if action else None,
         task=get("task"),
         arguments=get("arguments", {}),
+        when=get("when"),
     )

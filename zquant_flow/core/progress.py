@@ -20,6 +20,7 @@ class SkipReason(StrEnum):
     """Why a node never ran."""
 
     RULE = "trigger_rule"
+    WHEN = "when"
     STOPPED = "workflow_stopped"
     TERMINATED = "workflow_terminated"
 
@@ -117,6 +118,13 @@ class Progress:
             self.failures += 1
             if self._stop_on_failure and not self.stopped:
                 self._stop(step)
+        return self._paced(step)
+
+    def skip(self, node: int, reason: SkipReason) -> Step:
+        """A ready node is not to run: done, without success; its place in a serial workflow is free."""
+        step = Step(skipped=[(node, reason)])
+        self._lane_free = True
+        self._settle(node, SKIPPED, step)
         return self._paced(step)
 
     def began(self, node: int) -> None:

@@ -1,18 +1,24 @@
 """Which values does a node take from params and earlier results?
 
 A reference stands anywhere inside a JSON value: `{"$ref": ["params", "symbol"]}` or
-`{"$ref": ["nodes", "days", "result", "rows"]}`. Its words are keys of mappings, or indexes of lists.
+`{"$ref": ["nodes", "days", "result", "rows"]}`. Its words are keys of mappings, or indexes of lists. In the same way
+`{"$expr": "params.limit * 2"}` is the value of an expression, `{"$template": "{{ params.symbol }}.csv"}` a text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from zquant_flow.errors import ParamsError
 from zquant_flow.wording import joined, say
 
 REF = "$ref"
+EXPRESSION = "$expr"
+TEMPLATE = "$template"
+
+Compute = Callable[[str, str, Mapping[str, Any]], Any]
+"""What an expression (`$expr`) or template (`$template`) becomes: called with kind, text and scope."""
 
 
 def is_reference(value: Any) -> bool:
@@ -20,18 +26,42 @@ def is_reference(value: Any) -> bool:
     return isinstance(value, Mapping) and len(value) == 1 and isinstance(value.get(REF), (list, tuple))
 
 
-def resolve(value: Any, scope: Mapping[str, Any]) -> Any:
+def computed(value: Any) -> tuple[str, str] | None:
+    """The kind and text of a value that is an expression or a template; None for any other."""
+    if isinstance(value, Mapping) and len(value) == 1:
+        for kind in (EXPRESSION, TEMPLATE):
+            if isinstance(text := value.get(kind), str):
+                return kind, text
+    return None
+
+
+def resolve(value: Any, scope: Mapping[str, Any], compute: Compute | None = None) -> Any:
     """The value with its references replaced by what `scope` holds: `{"params": {...}, "nodes": {name: {"result": ...}}}`.
 
-    Raises ParamsError that names the first path which leads nowhere.
+    Raises ParamsError that names the first path which leads nowhere. Expressions are left as they are without `compute`.
     """
-    if is_reference(value):
-        return _look_up(value[REF], scope)
     if isinstance(value, Mapping):
-        return {key: resolve(item, scope) for key, item in value.items()}
+        if is_reference(value):
+            return _look_up(value[REF], scope)
+        if compute is not None and (found := computed(value)) is not None:
+            return compute(*found, scope)
+        return {key: resolve(item, scope, compute) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [resolve(item, scope) for item in value]
+        return [resolve(item, scope, compute) for item in value]
     return value
+
+
+def expressions(value: Any) -> Iterator[tuple[str, str]]:
+    """The kinds and texts of all expressions and templates inside a value, in order."""
+    if isinstance(value, Mapping):
+        if (found := computed(value)) is not None:
+            yield found
+        else:
+            for item in value.values():
+                yield from expressions(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from expressions(item)
 
 
 def referenced_nodes(value: Any) -> set[str]:
@@ -61,13 +91,23 @@ def fault_of(path: Sequence[Any]) -> str | None:
     )
 
 
+class Absent(KeyError):
+    """A mapping has no such key, and says why: `nodes.load has no result: it was skipped`."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
 def _look_up(path: Sequence[Any], scope: Mapping[str, Any]) -> Any:
     found: Any = scope
     for position, word in enumerate(path):
         try:
             found = found[_index(word, found)]
+        except Absent as absent:
+            raise ParamsError(absent.detail, path=list(path)) from None
         except (KeyError, IndexError, TypeError):
-            raise ParamsError(_missing(path, position, found), path=list(path)) from None
+            raise ParamsError(missing(path, position, found), path=list(path)) from None
     return found
 
 
@@ -79,7 +119,8 @@ def _index(word: Any, found: Any) -> Any:
     return word
 
 
-def _missing(path: Sequence[Any], position: int, found: Any) -> str:
+def missing(path: Sequence[Any], position: int, found: Any) -> str:
+    """Says that the word at `position` leads nowhere from `found`, and what is there."""
     dotted, word = ".".join(str(word) for word in path), repr(path[position])
     if isinstance(found, Mapping):
         known = joined(", ", sorted(str(key) for key in found)[:10]) or say("nothing")

@@ -157,7 +157,7 @@ def raw_definitions(module: str) -> list[tuple[TaskFunction[..., Any] | Workflow
         raw = {"name": made.name, **made.keys}
         defaults = _defaults(made.__wrapped_task__)
         if defaults or "params" in made.keys:
-            raw["params"] = {**defaults, **(made.keys.get("params") or {})}
+            raw["params"] = _with_defaults(made.keys.get("params") or {}, defaults)
         if isinstance(made, WorkflowFunction):
             raw["tasks"] = graphs[id(made)]
         elif any(user.__wrapped_task__.__module__ == module for user in made.used_in) and not any(
@@ -167,6 +167,7 @@ def raw_definitions(module: str) -> list[tuple[TaskFunction[..., Any] | Workflow
         else:
             raw["python"] = entry_of(made.__wrapped_task__)
             raw.pop("trigger_rule", None)
+            raw.pop("when", None)
         _describe(raw, made.__wrapped_task__)
         out.append((made, raw))
     return out
@@ -203,6 +204,17 @@ def _defaults(function: Callable[..., Any]) -> Raw:
 
     parameters = inspect.signature(function).parameters.values()
     return {item.name: item.default for item in parameters if item.default is not inspect.Parameter.empty}
+
+
+def _with_defaults(params: Raw, defaults: Raw) -> Raw:
+    """The params of a decorator over the function's defaults; one in the long form takes its default from there."""
+    from zquant_flow.definitions.params import is_spec
+
+    filled = {
+        name: {"default": defaults[name], **value} if name in defaults and is_spec(value) else value
+        for name, value in params.items()
+    }
+    return {**defaults, **filled}
 
 
 def _placeholders(function: Callable[..., Any]) -> tuple[list[ParamRef], dict[str, ParamRef]]:

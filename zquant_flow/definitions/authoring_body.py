@@ -97,6 +97,7 @@ class NodeRef(_Unready):
     def __init__(self, body: Body, name: str, raw: Raw, arguments: Raw) -> None:
         self._body, self._raw, self._arguments = body, raw, arguments
         self._after: list[NodeRef] = []
+        self._condition: str | bool | ParamRef | ResultRef | None = None
         self.name = name
 
     @property
@@ -112,6 +113,15 @@ class NodeRef(_Unready):
                     say("after() takes what the calls of tasks return, not {kind}", kind=type(node).__name__)
                 )
             self._after.append(node)
+        return self
+
+    def when(self, condition: str | bool | ParamRef | ResultRef | NodeRef) -> NodeRef:
+        """Runs only if this is true once its turn has come, else it is skipped: `.when("params.full")`, `.when(days.result["new"])`."""
+        if isinstance(condition, NodeRef):
+            condition = condition.result
+        if isinstance(condition, ResultRef):
+            self._after.append(condition._node)
+        self._condition = condition
         return self
 
     def named(self, name: str) -> NodeRef:
@@ -163,6 +173,8 @@ class Body:
                     )
                 )
         raw: Raw = {"name": node.name, **node._raw}
+        if node._condition is not None:
+            raw["when"] = _written(node._condition)
         if params:
             raw["params"] = params
         if waits_for:
@@ -183,3 +195,18 @@ class Body:
         if isinstance(value, (list, tuple)):
             return [self._value(item, waits_for) for item in value]
         return value
+
+
+def _written(condition: str | bool | ParamRef | ResultRef) -> Any:
+    """A condition as an expression."""
+    if isinstance(condition, ParamRef):
+        return _path("params", condition._name, *condition._words)
+    if isinstance(condition, ResultRef):
+        return _path("nodes", condition._node.name, "result", *condition._words)
+    return condition
+
+
+def _path(root: str, *words: str | int) -> str:
+    import json
+
+    return root + "".join(f"[{json.dumps(word, ensure_ascii=False)}]" for word in words)

@@ -53,6 +53,7 @@ class ScheduleKeys(TypedDict, total=False):
 
 class TaskKeys(ScheduleKeys, total=False):
     trigger_rule: Literal["all_success", "all_done", "any_success", "any_failed", "none_failed"]
+    when: str | bool
 
 
 class WorkflowKeys(ScheduleKeys, total=False):

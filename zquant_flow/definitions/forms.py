@@ -27,6 +27,7 @@ from zquant_flow.core.model import (
     TriggerRule,
     WorkflowType,
 )
+from zquant_flow.core.params import ParamType
 from zquant_flow.core.waits import On
 from zquant_flow.definitions.durations import parse_duration
 from zquant_flow.definitions.faults import did_you_mean
@@ -34,7 +35,6 @@ from zquant_flow.wording import say
 
 PLANNED = (
     "jitter",
-    "when",
     "for_each",
     "expected_within",
     "notify",
@@ -203,6 +203,14 @@ def _dependency(value: Any) -> str | int:
     return value if isinstance(value, int) else check_name(value)
 
 
+def _condition(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str) and value.strip():
+        return value.strip()
+    raise ValueError(say("when is an expression, such as params.full or nodes.load.result.rows > 0"))
+
+
 def _typed(check: Any, **schema: Any) -> Any:
     return (PlainValidator(check), WithJsonSchema(schema))
 
@@ -232,10 +240,35 @@ Environment = Annotated[
 ]
 Folder = Annotated[str, *_typed(_working_dir, type="string", minLength=1)]
 Dependency = Annotated[str | int, *_typed(_dependency, type=["string", "integer"])]
+Condition = Annotated[str, *_typed(_condition, type=["string", "boolean"])]
 Count = Annotated[int, Field(strict=True, ge=0, le=10_000)]
 Size = Annotated[int, Field(strict=True, ge=1, le=100_000)]
 Factor = Annotated[float, Field(strict=True, ge=1, le=1_000)]
 Params = dict[str, Any]
+_ParamSchema = {
+    "type": "object",
+    "additionalProperties": {
+        "anyOf": [
+            {
+                "type": "object",
+                "description": "what is said about a param",
+                "properties": {
+                    "type": {"enum": [kind.value for kind in ParamType]},
+                    "default": {},
+                    "enum": {"type": "array", "minItems": 1},
+                    "required": {"type": "boolean"},
+                    "description": {"type": "string"},
+                    "minimum": {"type": "number"},
+                    "maximum": {"type": "number"},
+                },
+                "additionalProperties": False,
+                "anyOf": [{"required": ["type"]}, {"required": ["required"]}],
+            },
+            {"description": "its default"},
+        ]
+    },
+}
+TaskParams = Annotated[dict[str, Any], WithJsonSchema(_ParamSchema)]
 
 
 class Form(BaseModel):
@@ -299,6 +332,7 @@ class NodeForm(ActionForm):
     task_id: Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)] | None = None
     dependencies: list[Dependency] | None = None
     trigger_rule: TriggerRule | None = None
+    when: Condition | None = None
 
 
 def _list_of_one(value: Any) -> Any:
@@ -352,6 +386,7 @@ class TaskForm(ActionForm):
     consumes: Names | None = None
     max_active_runs: Annotated[int, Field(strict=True, ge=1, le=1_000)] | None = None
     enabled: bool = True
+    params: TaskParams | None = None
     workflow_type: WorkflowType | None = None
     on_failure: OnFailure | None = None
     max_parallel: Size | None = None

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
+from zquant_flow.core.expressions import bare
 from zquant_flow.core.graph import plan_nodes
 from zquant_flow.core.model import Node, OnFailure, TriggerRule, Workflow, WorkflowType
-from zquant_flow.core.references import fault_of, referenced_nodes, references
+from zquant_flow.core.references import fault_of, references
 from zquant_flow.definitions.actions import Executors, build_action
 from zquant_flow.definitions.faults import FieldError, Path, did_you_mean
 from zquant_flow.definitions.forms import UNBOUNDED, NodeForm, TaskForm
+from zquant_flow.definitions.templates import (
+    Known,
+    check_action,
+    check_arguments,
+    check_text,
+    nodes_named,
+    with_templates,
+)
 from zquant_flow.errors import GraphError
 from zquant_flow.wording import joined, say
 
@@ -79,7 +90,10 @@ class _Builder:
 
     def _node(self, index: int, form: NodeForm) -> Node:
         name, base = self._names[index], ("tasks", index)
-        self._check_references(index, form)
+        arguments = with_templates(form.params) if form.params else {}
+        self._check_references(index, arguments)
+        if form.when is not None:
+            check_text(form.when, (*base, "when"), Known(self._params, self._known), self._errors)
         action = None
         if form.task is not None or form.task_id is not None:
             self._check_task(index, form)
@@ -92,13 +106,17 @@ class _Builder:
                     name=name,
                 )
                 self._fault(base, message, "nothing_to_run")
+            if action is not None:
+                known = Known({*self._params, *arguments}, self._known)
+                check_action(action, base, known, self._errors)
         return Node(
             name=name,
             dependencies=self._dependencies(index, form),
             trigger_rule=form.trigger_rule or TriggerRule.ALL_SUCCESS,
             action=action,
             task=self._tasks[index],
-            arguments=form.params or {},
+            arguments=arguments,
+            when=None if form.when is None else bare(form.when),
         )
 
     def _referenced_task(self, form: NodeForm) -> str | None:
@@ -192,9 +210,10 @@ class _Builder:
         self._fault(path, message, "unknown_dependency")
         return None
 
-    def _check_references(self, index: int, form: NodeForm) -> None:
+    def _check_references(self, index: int, arguments: Mapping[str, Any]) -> None:
         own = self._names[index]
-        for words in references(form.params) if form.params else ():
+        check_arguments(arguments, ("tasks", index, "params"), Known(self._params, self._known), self._errors)
+        for words in references(arguments) if arguments else ():
             message = fault_of(words)
             if message is None and words[0] == "params" and words[1] not in self._params:
                 hint = did_you_mean(str(words[1]), self._params) or say(
@@ -230,15 +249,23 @@ def _check_order(nodes: Sequence[Node], errors: list[FieldError]) -> None:
             errors.append(FieldError(("tasks",), exc.detail, "cycle" if "cycle" in exc.facts else exc.code))
             return
     for index, node in enumerate(nodes):
-        used = referenced_nodes(node.arguments) if node.arguments else set()
-        for missing in sorted(used.difference(node.dependencies)):
+        for missing in sorted(nodes_named(node).difference(node.dependencies)):
             if not _waits(node.name, missing, waits_for):
                 message = say(
                     "node {name!r} uses the result of {missing!r} without waiting for it: add it to dependencies",
                     name=node.name,
                     missing=missing,
                 )
-                errors.append(FieldError(("tasks", index, "params"), message, "invalid_reference"))
+                errors.append(FieldError(_place_of(index, node, missing), message, "invalid_reference"))
+
+
+def _place_of(index: int, node: Node, other: str) -> Path:
+    """Where a node names another."""
+    if other in nodes_named(replace(node, action=None, when=None)):
+        return ("tasks", index, "params")
+    if other in nodes_named(replace(node, action=None)):
+        return ("tasks", index, "when")
+    return ("tasks", index)
 
 
 def _waits(name: str, earlier: str, waits_for: Mapping[str, tuple[str, ...]]) -> bool:

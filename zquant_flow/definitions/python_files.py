@@ -26,6 +26,7 @@ from zquant_flow.definitions.actions import Executors
 from zquant_flow.definitions.crossing import Error, sent
 from zquant_flow.definitions.faults import DefinitionErrors
 from zquant_flow.definitions.schema import parse_definition
+from zquant_flow.definitions.signatures import specs_of
 from zquant_flow.wording import joined, say, spoken
 
 PYTHON_FAILED = "python_failed"
@@ -211,6 +212,7 @@ def _collect(
                 default_zone=zone,
                 folder=path.rpartition("/")[0],
                 required=authoring.required_params(function),
+                specs=specs_of(function),
             )
         except DefinitionErrors as exc:
             found.errors += ((line, 1, error.field, error.code, error.message) for error in exc.errors)

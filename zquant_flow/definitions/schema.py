@@ -24,6 +24,7 @@ from zquant_flow.core.model import (
     TaskType,
     Workflow,
 )
+from zquant_flow.core.params import Param
 from zquant_flow.core.references import references
 from zquant_flow.definitions.actions import Executors, build_action, build_retry
 from zquant_flow.definitions.clothes import Dressed, undress
@@ -31,8 +32,10 @@ from zquant_flow.definitions.faults import DefinitionErrors, FieldError, Path
 from zquant_flow.definitions.forms import WORKFLOW_KEYS, TaskForm
 from zquant_flow.definitions.json_values import is_plain, to_plain
 from zquant_flow.definitions.nodes import TaskNames, build_workflow
+from zquant_flow.definitions.params import read_params
 from zquant_flow.definitions.schedules import SCHEDULE_WORDS, build_schedule
 from zquant_flow.definitions.shape import json_schema, validated
+from zquant_flow.definitions.templates import Known, check_action
 from zquant_flow.wording import say
 
 __all__ = ["DefinitionErrors", "FieldError", "ParsedDefinition", "json_schema", "parse_definition"]
@@ -64,13 +67,14 @@ def parse_definition(
     folder: str = "",
     task_name: TaskNames | None = None,
     required: Collection[str] = (),
+    specs: Mapping[str, Param] | None = None,
 ) -> ParsedDefinition:
     """The definition that `raw` writes down; raises DefinitionErrors with all its faults.
 
     `executors`: config models by name, None for an executor without one. `default_zone`: of instants without offset,
     where the task names no zone (the machine's if None). `folder`: of the file, below the tasks folder, for `python`.
     `task_name`: finds the name of a registered task by id; without it a `task_id` is refused.
-    `required`: params without a default, which only a trigger can give.
+    `required`: params without a default, which only a trigger can give. `specs`: what a function's annotations say.
     """
     errors: list[FieldError] = []
     plain = raw if is_plain(raw) else to_plain(raw, errors)
@@ -90,6 +94,7 @@ def parse_definition(
     build = _Builder(
         form, dressed, origin, executors, folder, default_zone or _machine_zone(), task_name, required
     )
+    build.specs = specs or {}
     parsed = build.build(wrong={str(error.path[0]) for error in errors if error.path})
     errors += (_rewritten(error, dressed) for error in build.errors)
     if errors:
@@ -114,6 +119,7 @@ class _Builder:
         self._form, self._dressed, self._origin = form, dressed, origin
         self._executors, self._folder, self._zone, self._task_name = executors, folder, zone, task_name
         self._required = required
+        self.specs: Mapping[str, Param] = {}
         self._warnings: list[str] = []
         self.errors: list[FieldError] = []
 
@@ -128,7 +134,13 @@ class _Builder:
         else:
             action = self._action(wrong)
         task_type = self._task_type(schedule, wrong, runs=action is not None)
-        self._check_params(scheduled=schedule is not None or bool(form.after or form.consumes))
+        params, specs = read_params(form.params or {}, self.specs, self.errors)
+        required = {name for name, spec in specs.items() if spec.required}
+        self._check_params(
+            params,
+            {*self._required, *required},
+            scheduled=schedule is not None or bool(form.after or form.consumes),
+        )
         if form.overlap is Overlap.ALLOW and form.max_active_runs is not None:
             message = say("`overlap: allow` has no limit: use queue or skip with max_active_runs")
             self._fault(("max_active_runs",), message, "conflict")
@@ -139,7 +151,8 @@ class _Builder:
             tags=tuple(dict.fromkeys(form.tags or ())),
             schedule=schedule,
             enabled=form.enabled,
-            params=form.params or {},
+            params=params,
+            param_specs=specs,
             overlap=form.overlap or Overlap.SKIP,
             after=self._after(),
             produces=tuple(dict.fromkeys(form.produces or ())),
@@ -194,6 +207,8 @@ class _Builder:
                     "conflict",
                 )
         action = build_action(form, (), self._executors, self._folder, self.errors, None)
+        if action is not None:
+            check_action(action, (), Known({*(form.params or ()), *self._required}), self.errors)
         if action is not None or len(self.errors) > before:
             return action
         if not wrong & {"command", "python", "executor", "config", "tasks"}:
@@ -245,9 +260,9 @@ class _Builder:
         """Whether events start it."""
         return any(getattr(self._form, word) is not None for word in EVENT_WORDS)
 
-    def _check_params(self, *, scheduled: bool) -> None:
-        for name in self._required:
-            if scheduled and name not in (self._form.params or {}):
+    def _check_params(self, params: Mapping[str, Any], required: Collection[str], *, scheduled: bool) -> None:
+        for name in sorted(required):
+            if scheduled and name not in params:
                 message = say(
                     "the parameter {name!r} has no default, and a schedule gives none: add one, or `params`",
                     name=name,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from zquant_flow.core.params import checked
 from zquant_flow.core.status import ACTIVE, Status, TriggerType
 from zquant_flow.engine import rows
 from zquant_flow.engine.memory import Execution, Task
@@ -130,19 +131,20 @@ class Controls:
         task = self._memory.tasks.get(row.task_id) or self._engine.registrar.unregistered(row.task_id)
         if task is None:
             raise TaskNotFound(say("task {id} is archived", id=row.task_id))
+        version, definition = task.version, task.definition
+        if original and row.version != task.version:
+            version, definition = row.version, self._engine.resuming.definition(task.id, row.version)
+        given = json.loads(row.params) if row.params else {}
+        checked(definition.param_specs, definition.params, given)  # before anything is decided
         wait = self._scheduler.take_place(task)
         execution = self._lifecycle.prepare(
             task,
             TriggerType.RESUME,
-            params=json.loads(row.params) if row.params else {},
+            params=given,
             logical_time=row.logical_time,
+            original=(version, definition),
         )
         execution.resume_from = execution_id
-        if original and row.version != task.version:
-            execution.version = row.version
-            execution.definition = self._engine.resuming.definition(task.id, row.version)
-            execution.action = execution.definition.action
-            execution.params = json.loads(row.params) if row.params else {}
         self._lifecycle.begin(execution, actor, wait=wait)
         self._note("resume_execution", actor, task_id=task.id, execution_id=execution.id)
         return execution.id

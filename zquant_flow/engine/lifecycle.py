@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
 
-from zquant_flow.core.model import Action
+from zquant_flow.core.model import Action, TaskDef
+from zquant_flow.core.params import checked
 from zquant_flow.core.retry import may_retry, retry_delay
 from zquant_flow.core.status import Status, TriggerType, advance
 from zquant_flow.engine import rows
@@ -112,17 +113,23 @@ class Lifecycle:
         *,
         params: Mapping[str, Any] | None = None,
         logical_time: int | None = None,
+        original: tuple[int, TaskDef] | None = None,
     ) -> Execution:
-        """A root execution of the task's current version, known to nobody yet."""
+        """A root execution of the task's current version, known to nobody yet; or of an earlier, `original` one.
+
+        Raises ParamsError for params that its definition does not take.
+        """
+        version, definition = original or (task.version, task.definition)
+        accepted = checked(definition.param_specs, definition.params, params or {})
         return Execution(
             id=self.memory.new_id(),
             task=task,
-            version=task.version,
-            definition=task.definition,
-            action=task.definition.action,
+            version=version,
+            definition=definition,
+            action=definition.action,
             trigger_type=trigger_type,
             logical_time=logical_time,
-            params={**task.definition.params, **(params or {})},
+            params=accepted,
             created_time=self.memory.now,
         )
 

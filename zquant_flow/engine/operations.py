@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from zquant_flow.calendars.provider import Calendars
 from zquant_flow.core.instants import to_micros
 from zquant_flow.core.model import TaskDef
+from zquant_flow.core.params import checked
 from zquant_flow.core.status import TriggerType
 from zquant_flow.definitions.faults import FieldError
 from zquant_flow.definitions.json_values import is_plain, to_plain
@@ -109,6 +110,7 @@ class Operations(Controls):
             if (answer := self._engine.keys.answer(key)) is not None:
                 return int(answer["execution_id"])
             task = self._task(task_id)
+            checked(task.definition.param_specs, task.definition.params, given)  # before anything is decided
             claim = moment is not None and self._may_fire(task, moment, rerun)
             wait = self._scheduler.take_place(task)
             execution = self._lifecycle.create(
@@ -138,6 +140,7 @@ class Operations(Controls):
             self._refuse_resting()
             if (answer := self._engine.keys.answer(key)) is not None:
                 return int(answer["execution_id"])
+            checked(definition.param_specs, definition.params, given)
             task = self._engine.registrar.adhoc(definition, actor)
             execution = self._lifecycle.create(task, TriggerType.API, actor=actor, params=given)
             self._note("run", actor, task_id=task.id, execution_id=execution.id)

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from zquant_flow.core.expressions import is_template, render
 from zquant_flow.core.instants import from_micros
 from zquant_flow.core.model import Action, TaskDef
 from zquant_flow.core.sessions import Sessions, sessions_of
 from zquant_flow.engine.memory import Execution
-from zquant_flow.engine.templates import is_template, render
+from zquant_flow.engine.scope import scope_of
 from zquant_flow.errors import DefinitionError
 from zquant_flow.logs import log_path
 from zquant_flow.runner.words import needs_shell, split_command
@@ -44,7 +45,7 @@ class Orders:
     def order(self, execution: Execution) -> Order:
         """The order for the execution's next attempt.
 
-        Raises ParamsError where a template leads nowhere, DefinitionError where nobody can carry the action out.
+        Raises ExpressionError where a template leads nowhere, DefinitionError where nobody can carry the action out.
         """
         action, attempt = execution.action, execution.retry_count + 1
         assert action is not None
@@ -53,13 +54,16 @@ class Orders:
             "attempt": attempt,
             "executor": action.executor,
             "config": action.config,
-            "cwd": self._folder(execution.task.folder, action.working_dir),
+            "cwd": self._cwd(execution, action.working_dir),
             "timeout": action.timeout.total_seconds() if action.timeout is not None else None,
             "isolation": action.isolation.value,
             "log": log_path(self._data_dir, execution.id, attempt),
             "task": execution.task.name,
         }
-        if env := {**self._sessions(execution), **action.env}:
+        if env := {
+            **self._sessions(execution),
+            **{name: _filled(value, execution) for name, value in action.env.items()},
+        }:
             order["env"] = env
         if execution.params:
             order["params"] = execution.params
@@ -72,7 +76,7 @@ class Orders:
         if execution.definition.bundle is not None:
             order["bundle"] = self._bundle_folder(execution.definition.bundle)
         if action.executor == "command":
-            order["config"] = _rendered(action.config, execution, attempt)
+            order["config"] = _rendered(action.config, execution)
         elif action.executor != "python":
             order["entry"] = self._entry(action)
         return order
@@ -89,6 +93,11 @@ class Orders:
         return {
             f"ZQUANT_FLOW_{name.upper()}": day.isoformat() for name, day in found.items() if day is not None
         }
+
+    def _cwd(self, execution: Execution, working_dir: str | None) -> str:
+        if working_dir is None or not is_template(working_dir):
+            return self._folder(execution.task.folder, working_dir)
+        return str(self._tasks_dir / execution.task.folder / _filled(working_dir, execution))
 
     def _folder(self, folder: str, working_dir: str | None) -> str:
         """Where an attempt runs: the folder of the task file, or `working_dir` from there."""
@@ -109,7 +118,7 @@ def _follows_sessions(definition: TaskDef) -> bool:
     return schedule is not None and any(rule.calendar is not None for rule in schedule.rules)
 
 
-def _rendered(config: Mapping[str, Any], execution: Execution, attempt: int) -> Mapping[str, Any]:
+def _rendered(config: Mapping[str, Any], execution: Execution) -> Mapping[str, Any]:
     """The command with its templates replaced. It is split first, so that a value stays one argument."""
     words, shell = config.get("command"), config.get("shell")
     if isinstance(words, str):
@@ -118,15 +127,8 @@ def _rendered(config: Mapping[str, Any], execution: Execution, attempt: int) -> 
         words = split_command(words, shell)
     if not isinstance(words, list) or not any(map(is_template, words)):
         return config
-    scope = _scope(execution, attempt)
-    return {"command": [render(word, scope) if is_template(word) else word for word in words]}
+    return {"command": [_filled(word, execution) for word in words]}
 
 
-def _scope(execution: Execution, attempt: int) -> dict[str, Any]:
-    nodes = execution.parent.run.results if execution.parent and execution.parent.run else {}
-    return {
-        "params": execution.params,
-        "nodes": nodes,
-        "logical_time": from_micros(execution.logical_time),
-        "execution": {"id": execution.id, "attempt": attempt, "task": execution.task.name},
-    }
+def _filled(text: str, execution: Execution) -> str:
+    return render(text, scope_of(execution)) if is_template(text) else text

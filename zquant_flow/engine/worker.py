@@ -15,7 +15,7 @@ from zquant_flow.engine.dispatcher import Dispatcher
 from zquant_flow.engine.lifecycle import Effects, Lifecycle
 from zquant_flow.engine.memory import Execution, Memory
 from zquant_flow.engine.orders import Orders
-from zquant_flow.errors import RunnerUnavailable, ZquantFlowError
+from zquant_flow.errors import ExpressionError, RunnerUnavailable, ZquantFlowError
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,8 @@ class Worker:
             done += 1
             try:
                 orders.append(self._orders.order(execution))
+            except ExpressionError as error:
+                self._refuse_order(execution, "invalid_template", error.detail)
             except ZquantFlowError as error:
                 self._refuse_order(execution, error.code, error.detail)
             except Exception as error:

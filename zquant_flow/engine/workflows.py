@@ -7,18 +7,24 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from zquant_flow.core.expressions import evaluate
 from zquant_flow.core.graph import Plan, plan_workflow
 from zquant_flow.core.model import Action, TaskDef, Workflow
-from zquant_flow.core.progress import Progress, Step, survives_stop
-from zquant_flow.core.references import referenced_nodes, resolve
+from zquant_flow.core.params import fitted
+from zquant_flow.core.progress import Progress, SkipReason, Step, survives_stop
+from zquant_flow.core.references import resolve
 from zquant_flow.core.status import Status, TriggerType, advance
+from zquant_flow.definitions.templates import nodes_named
 from zquant_flow.engine import rows
 from zquant_flow.engine.dispatcher import Dispatcher
 from zquant_flow.engine.memory import UNBOUNDED, Execution, Memory, Reused, Run, Task
-from zquant_flow.errors import ZquantFlowError
+from zquant_flow.engine.scope import compute, scope_within
+from zquant_flow.errors import ExpressionError, ZquantFlowError
+from zquant_flow.wording import say
 
 PLANS_KEPT = 200
 PROGRESS_INTERVAL = 0.25
@@ -83,23 +89,23 @@ class Workflows:
         self._steps = steps
         self._wake = wake
         self._reusable = reusable
-        self._plans: dict[tuple[int, int], Plan] = {}
+        self._plans: dict[tuple[int, int], tuple[Plan, frozenset[str]]] = {}
 
     def new_run(self, execution: Execution, workflow: Workflow) -> Run:
         """The memory of a workflow's run, nothing started yet."""
         key = (execution.task.id, execution.version)
-        plan = self._plans.get(key)
-        if plan is None:
+        known = self._plans.get(key)
+        if known is None:
             if len(self._plans) > 200:
                 self._plans.clear()
-            plan = self._plans[key] = plan_workflow(workflow)
+            known = self._plans[key] = plan_workflow(workflow), _wanted(workflow)
+        plan, wanted = known
         progress = Progress(
             plan,
             [node.trigger_rule for node in workflow.nodes],
             workflow_type=workflow.workflow_type,
             on_failure=workflow.on_failure,
         )
-        wanted = _wanted(workflow)
         return Run(
             plan=plan, progress=progress, max_parallel=workflow.max_parallel or UNBOUNDED, wanted=wanted
         )
@@ -143,23 +149,49 @@ class Workflows:
         self._wake(seconds, overdue)
 
     def follow(self, execution: Execution, step: Step) -> None:
-        """Carry out what a workflow's progress says: queue the ready nodes, write the skipped ones."""
+        """Carry out what a workflow's progress says: queue the ready nodes, write the skipped ones.
+
+        A condition that is not met makes a further step; a loop, where recursion would dive through a long workflow.
+        """
         run = execution.run
         assert run is not None
-        if step.skipped:
-            self._memory.batch.nodes_skipped.extend(
-                rows.node_skipped(self._memory, execution, node, reason.value)
-                for node, reason in step.skipped
-            )
-        if run.paused:
-            run.held += step.ready
-            return
-        for node in step.ready:
-            if run.occupied >= run.max_parallel:
-                run.parked.append(node)
-            else:
-                run.occupied += 1
-                self._offer(execution, node)
+        due = deque([step])
+        while due:
+            step = due.popleft()
+            if step.skipped:
+                self._memory.batch.nodes_skipped.extend(
+                    rows.node_skipped(self._memory, execution, node, reason.value)
+                    for node, reason in step.skipped
+                )
+            if run.paused:
+                run.held += step.ready
+                continue
+            for node in step.ready:
+                if (skipped := self._passed_over(execution, node)) is not None:
+                    due.append(skipped)
+                elif run.occupied >= run.max_parallel:
+                    run.parked.append(node)
+                else:
+                    run.occupied += 1
+                    self._offer(execution, node)
+
+    def _passed_over(self, execution: Execution, node: int) -> Step | None:
+        """What follows where a node's condition is not met, or can't be told: then it fails. None where it may start."""
+        workflow, run = execution.definition.workflow, execution.run
+        assert workflow is not None and run is not None
+        condition = workflow.nodes[node].when
+        if condition is None:
+            return None
+        try:
+            if evaluate(condition, scope_within(execution)):
+                return None
+        except ExpressionError as error:
+            run.occupied += 1
+            child = self._child(execution, node, execution.task, execution.definition, None)
+            self._steps.start_row(child)
+            self._steps.doom(child, "when_failed", say("when: {error}", error=error.detail))
+            return Step()
+        return run.progress.skip(node, SkipReason.WHEN)
 
     def _offer(self, execution: Execution, node: int) -> None:
         """A node is ready: queue it for a slot, or make the execution of the task it refers to."""
@@ -215,13 +247,14 @@ class Workflows:
 
     def _give_arguments(self, child: Execution, arguments: Mapping[str, Any]) -> bool:
         """Resolve what the node is called with; a value that is not there fails the node."""
-        if not arguments:
+        specs = {} if child.inline else child.definition.param_specs
+        if not arguments and not specs:
             return True
         parent = child.parent
         assert parent is not None and parent.run is not None
-        scope = {"params": parent.params, "nodes": parent.run.results}
+        scope = {**scope_within(parent), "nodes": parent.run.results}
         try:
-            child.params = {**child.params, **resolve(arguments, scope)}
+            child.params = fitted(specs, {**child.params, **resolve(arguments, scope, compute)})
             assert child.row is not None
             child.row["params"] = rows.json_text(child.params)
         except ZquantFlowError as error:
@@ -354,6 +387,7 @@ class Workflows:
         for child in stalled:
             if self._memory.executions.get(child.id) is child:
                 self._steps.go_on(child)
+        self._finish_if_done(execution)
 
     def terminate(self, execution: Execution, run: Run, why: str) -> None:
         self._memory.batch.requests.append(rows.requested(self._memory, execution))
@@ -366,8 +400,5 @@ class Workflows:
 
 
 def _wanted(workflow: Workflow) -> frozenset[str]:
-    """The nodes whose results others use; all of them where a template names nodes, for it may compute which."""
-    for node in workflow.nodes:
-        if node.action is not None and "nodes" in str(node.action.config.get("command", "")):
-            return frozenset(other.name for other in workflow.nodes)
-    return frozenset().union(*(referenced_nodes(node.arguments) for node in workflow.nodes if node.arguments))
+    """The nodes whose results others use."""
+    return frozenset().union(*map(nodes_named, workflow.nodes))

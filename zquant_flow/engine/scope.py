@@ -1,0 +1,102 @@
+"""What do expressions and templates know when they are evaluated? (SEMANTICS §8.10)"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from zquant_flow.core.expressions import evaluate, render
+from zquant_flow.core.instants import from_micros
+from zquant_flow.core.progress import FAILED, SKIPPED
+from zquant_flow.core.references import TEMPLATE, Absent
+from zquant_flow.engine.memory import Execution, Run
+from zquant_flow.wording import say
+
+
+class Scope(Mapping[str, Any]):
+    """The names at the top, each worked out when it is first asked for. `workflow` is the one around the execution."""
+
+    __slots__ = ("_execution", "_known", "_workflow")
+
+    def __init__(self, execution: Execution, workflow: Execution | None) -> None:
+        self._execution, self._workflow = execution, workflow
+        self._known: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._known:
+            self._known[name] = _FACTS[name](self._execution, self._workflow)
+        return self._known[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in _FACTS
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_FACTS)
+
+    def __len__(self) -> int:
+        return len(_FACTS)
+
+
+class Results(Mapping[str, Any]):
+    """The nodes of a run by name: `{"result": ...}` for those that have one."""
+
+    __slots__ = ("_run",)
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def __getitem__(self, name: str) -> Any:
+        found = self._run.results.get(name)
+        if found is None or found["result"] is None:
+            self._explain(name, ended=found is not None)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._run.results)
+
+    def __len__(self) -> int:
+        return len(self._run.results)
+
+    def _explain(self, name: str, *, ended: bool) -> None:
+        """Raises where there is no result and never will be; null is the result of a node that has none to give."""
+        names = self._run.plan.names
+        if name not in names:
+            raise KeyError(name)
+        state = self._run.progress.state[names.index(name)]
+        if state == SKIPPED:
+            raise Absent(say("nodes.{name} has no result: it was skipped", name=name))
+        if state == FAILED:
+            raise Absent(say("nodes.{name} has no result: it failed", name=name))
+        if not ended:
+            raise Absent(say("nodes.{name} has no result: it has not ended", name=name))
+
+
+def scope_of(execution: Execution) -> Scope:
+    """What the templates of an execution know."""
+    return Scope(execution, execution.parent)
+
+
+def scope_within(workflow: Execution) -> Scope:
+    """What is known to a node that has not begun: `execution` is the workflow's."""
+    return Scope(workflow, workflow)
+
+
+def compute(kind: str, text: str, scope: Mapping[str, Any]) -> Any:
+    """The value of an expression or template inside params (`references.resolve`)."""
+    return render(text, scope) if kind == TEMPLATE else evaluate(text, scope)
+
+
+def _results(execution: Execution, workflow: Execution | None) -> Mapping[str, Any]:
+    return Results(workflow.run) if workflow is not None and workflow.run is not None else {}
+
+
+def _itself(execution: Execution, workflow: Execution | None) -> Mapping[str, Any]:
+    return {"id": execution.id, "attempt": execution.retry_count + 1, "task": execution.task.name}
+
+
+_FACTS: Mapping[str, Callable[[Execution, Execution | None], Any]] = {
+    "params": lambda execution, _: execution.params,
+    "nodes": _results,
+    "logical_time": lambda execution, _: from_micros(execution.logical_time),
+    "execution": _itself,
+}
