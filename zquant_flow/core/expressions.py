@@ -32,7 +32,10 @@ MAX_MADE = 1_048_576
 """Characters, or items, that one operator may make."""
 MAX_BITS = 4_096
 
-ROOTS = ("params", "nodes", "logical_time", "execution")
+ROOTS = (
+    *("params", "nodes", "logical_time", "execution"),
+    *("session", "previous_session", "next_session"),
+)
 """The names at the top of every scope."""
 
 Path = tuple[str | int, ...]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from zquant_flow.core.expressions import is_template, render
 from zquant_flow.core.instants import from_micros
 from zquant_flow.core.model import Action, TaskDef
-from zquant_flow.core.sessions import Sessions, sessions_of
+from zquant_flow.core.sessions import Sessions
 from zquant_flow.engine.memory import Execution
-from zquant_flow.engine.scope import scope_of
+from zquant_flow.engine.scope import scope_of, session_days
 from zquant_flow.errors import DefinitionError
 from zquant_flow.logs import log_path
 from zquant_flow.runner.words import needs_shell, split_command
@@ -62,7 +63,7 @@ class Orders:
         }
         if env := {
             **self._sessions(execution),
-            **{name: _filled(value, execution) for name, value in action.env.items()},
+            **{name: self._filled(value, execution) for name, value in action.env.items()},
         }:
             order["env"] = env
         if execution.params:
@@ -76,28 +77,43 @@ class Orders:
         if execution.definition.bundle is not None:
             order["bundle"] = self._bundle_folder(execution.definition.bundle)
         if action.executor == "command":
-            order["config"] = _rendered(action.config, execution)
+            order["config"] = self._rendered(action.config, execution)
         elif action.executor != "python":
             order["entry"] = self._entry(action)
         return order
 
     def _sessions(self, execution: Execution) -> dict[str, str]:
         """The trading sessions that the execution stands for and between, by their names in the environment."""
-        definition, root = execution.definition, execution.root
-        if not _follows_sessions(definition):
-            definition = root.definition
-        if not _follows_sessions(definition):
-            return {}
-        instant = execution.logical_time or root.logical_time or root.created_time
-        found = sessions_of(from_micros(instant), definition, self._calendars())
         return {
-            f"ZQUANT_FLOW_{name.upper()}": day.isoformat() for name, day in found.items() if day is not None
+            f"ZQUANT_FLOW_{name.upper()}": day.isoformat()
+            for name, day in self.session_days(execution).items()
+            if day is not None
         }
+
+    def session_days(self, execution: Execution) -> Mapping[str, date | None]:
+        """The same as dates, None for what is not known; empty for most, at no cost."""
+        if not (_follows_sessions(execution.definition) or _follows_sessions(execution.root.definition)):
+            return {}
+        return session_days(execution, self._calendars())
+
+    def _filled(self, text: str, execution: Execution) -> str:
+        return render(text, scope_of(execution, self.session_days)) if is_template(text) else text
+
+    def _rendered(self, config: Mapping[str, Any], execution: Execution) -> Mapping[str, Any]:
+        """The command with its templates replaced. It is split first, so that a value stays one argument."""
+        words, shell = config.get("command"), config.get("shell")
+        if isinstance(words, str):
+            if not is_template(words) or needs_shell(words):
+                return config
+            words = split_command(words, shell)
+        if not isinstance(words, list) or not any(map(is_template, words)):
+            return config
+        return {"command": [self._filled(word, execution) for word in words]}
 
     def _cwd(self, execution: Execution, working_dir: str | None) -> str:
         if working_dir is None or not is_template(working_dir):
             return self._folder(execution.task.folder, working_dir)
-        return str(self._tasks_dir / execution.task.folder / _filled(working_dir, execution))
+        return str(self._tasks_dir / execution.task.folder / self._filled(working_dir, execution))
 
     def _folder(self, folder: str, working_dir: str | None) -> str:
         """Where an attempt runs: the folder of the task file, or `working_dir` from there."""
@@ -116,19 +132,3 @@ class Orders:
 def _follows_sessions(definition: TaskDef) -> bool:
     schedule = definition.schedule
     return schedule is not None and any(rule.calendar is not None for rule in schedule.rules)
-
-
-def _rendered(config: Mapping[str, Any], execution: Execution) -> Mapping[str, Any]:
-    """The command with its templates replaced. It is split first, so that a value stays one argument."""
-    words, shell = config.get("command"), config.get("shell")
-    if isinstance(words, str):
-        if not is_template(words) or needs_shell(words):
-            return config
-        words = split_command(words, shell)
-    if not isinstance(words, list) or not any(map(is_template, words)):
-        return config
-    return {"command": [_filled(word, execution) for word in words]}
-
-
-def _filled(text: str, execution: Execution) -> str:
-    return render(text, scope_of(execution)) if is_template(text) else text

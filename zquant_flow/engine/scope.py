@@ -3,38 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import date
 from typing import Any
 
 from zquant_flow.core.expressions import evaluate, render
 from zquant_flow.core.instants import from_micros
 from zquant_flow.core.progress import FAILED, SKIPPED
 from zquant_flow.core.references import TEMPLATE, Absent
+from zquant_flow.core.sessions import Sessions, sessions_of
 from zquant_flow.engine.memory import Execution, Run
 from zquant_flow.wording import say
+
+SESSIONS = ("session", "previous_session", "next_session")
+SessionDays = Callable[[Execution], Mapping[str, date | None]]
+"""The session of an execution and those around it, by these names; empty where it follows no calendar."""
 
 
 class Scope(Mapping[str, Any]):
     """The names at the top, each worked out when it is first asked for. `workflow` is the one around the execution."""
 
-    __slots__ = ("_execution", "_known", "_workflow")
+    __slots__ = ("_execution", "_known", "_sessions", "_workflow")
 
-    def __init__(self, execution: Execution, workflow: Execution | None) -> None:
-        self._execution, self._workflow = execution, workflow
+    def __init__(self, execution: Execution, workflow: Execution | None, sessions: SessionDays) -> None:
+        self._execution, self._workflow, self._sessions = execution, workflow, sessions
         self._known: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._known:
-            self._known[name] = _FACTS[name](self._execution, self._workflow)
+            fact = _FACTS.get(name)
+            self._known[name] = self._session(name) if fact is None else fact(self._execution, self._workflow)
         return self._known[name]
 
+    def _session(self, name: str) -> date:
+        if name not in SESSIONS:
+            raise KeyError(name)
+        found = self._sessions(self._execution)
+        if not found:
+            raise Absent(say("{name}: the task follows no calendar", name=name))
+        day = found[name]
+        if day is None:
+            raise Absent(say("there is no {name} for this logical time", name=name))
+        return day
+
     def __contains__(self, name: object) -> bool:
-        return name in _FACTS
+        return name in _FACTS or name in SESSIONS
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_FACTS)
+        return iter((*_FACTS, *SESSIONS))
 
     def __len__(self) -> int:
-        return len(_FACTS)
+        return len(_FACTS) + len(SESSIONS)
 
 
 class Results(Mapping[str, Any]):
@@ -71,14 +89,23 @@ class Results(Mapping[str, Any]):
             raise Absent(say("nodes.{name} has no result: it has not ended", name=name))
 
 
-def scope_of(execution: Execution) -> Scope:
+def scope_of(execution: Execution, sessions: SessionDays = lambda execution: {}) -> Scope:
     """What the templates of an execution know."""
-    return Scope(execution, execution.parent)
+    return Scope(execution, execution.parent, sessions)
 
 
-def scope_within(workflow: Execution) -> Scope:
+def scope_within(workflow: Execution, sessions: SessionDays = lambda execution: {}) -> Scope:
     """What is known to a node that has not begun: `execution` is the workflow's."""
-    return Scope(workflow, workflow)
+    return Scope(workflow, workflow, sessions)
+
+
+def session_days(execution: Execution, calendars: Mapping[str, Sessions]) -> Mapping[str, date | None]:
+    """The trading sessions that an execution stands for and between, by its own schedule, else by its root's."""
+    root = execution.root
+    instant = from_micros(execution.logical_time or root.logical_time or root.created_time)
+    return sessions_of(instant, execution.definition, calendars) or sessions_of(
+        instant, root.definition, calendars
+    )
 
 
 def compute(kind: str, text: str, scope: Mapping[str, Any]) -> Any:

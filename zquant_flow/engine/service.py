@@ -151,6 +151,7 @@ class Engine:
             bundle_folder=BundleFolders(database, data_dir).folder,
             calendars=lambda: self.calendars.known,
         )
+        self.lifecycle.workflows.session_days = orders.session_days
         self._backend = backend(self._from_backend, self._backend_lost)
         self._worker = Worker(self.memory, self.lifecycle, self._dispatcher, orders, self._backend)
 

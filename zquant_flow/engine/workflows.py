@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections import deque
+from collections import ChainMap, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -22,7 +22,7 @@ from zquant_flow.definitions.templates import nodes_named
 from zquant_flow.engine import rows
 from zquant_flow.engine.dispatcher import Dispatcher
 from zquant_flow.engine.memory import UNBOUNDED, Execution, Memory, Reused, Run, Task
-from zquant_flow.engine.scope import compute, scope_within
+from zquant_flow.engine.scope import SessionDays, compute, scope_within
 from zquant_flow.errors import ExpressionError, ZquantFlowError
 from zquant_flow.wording import say
 
@@ -89,6 +89,8 @@ class Workflows:
         self._steps = steps
         self._wake = wake
         self._reusable = reusable
+        self.session_days: SessionDays = lambda execution: {}
+        """The trading sessions around an execution, for expressions."""
         self._plans: dict[tuple[int, int], tuple[Plan, frozenset[str]]] = {}
 
     def new_run(self, execution: Execution, workflow: Workflow) -> Run:
@@ -183,7 +185,7 @@ class Workflows:
         if condition is None:
             return None
         try:
-            if evaluate(condition, scope_within(execution)):
+            if evaluate(condition, scope_within(execution, self.session_days)):
                 return None
         except ExpressionError as error:
             run.occupied += 1
@@ -252,7 +254,7 @@ class Workflows:
             return True
         parent = child.parent
         assert parent is not None and parent.run is not None
-        scope = {**scope_within(parent), "nodes": parent.run.results}
+        scope = ChainMap({"nodes": parent.run.results}, scope_within(parent, self.session_days))  # type: ignore[arg-type]
         try:
             child.params = fitted(specs, {**child.params, **resolve(arguments, scope, compute)})
             assert child.row is not None
