@@ -51,6 +51,8 @@ _TASK: dict[str, JsonValue] = {
     "executor": "command",
     "params": {},
     "overlap": "skip",
+    "jitter": 0.0,
+    "expected_within": None,
     "archived_time": None,
     "warnings": [],
 }
@@ -92,6 +94,8 @@ _EXECUTION: dict[str, JsonValue] = {
     "waiting_for": None,
     "waiting_until": None,
     "skip_reason": None,
+    "deadline": None,
+    "deadline_missed": False,
 }
 
 
@@ -136,6 +140,8 @@ class TaskOut(BaseModel):
     executor: str | None
     params: dict[str, Any]
     overlap: str
+    jitter: float
+    expected_within: float | None
     archived_time: datetime | None
     warnings: list[str] = Field(default_factory=list)
     nodes: list[NodeOut] | None = None
@@ -410,6 +416,8 @@ class ExecutionOut(BaseModel):
     waiting_for: str | None
     waiting_until: datetime | None
     skip_reason: str | None
+    deadline: datetime | None
+    deadline_missed: bool
     attempts: list[AttemptOut] | None = None
     children: list[ExecutionOut] | None = None
 

@@ -32,11 +32,9 @@ from zquant_flow.definitions.faults import did_you_mean
 from zquant_flow.wording import say
 
 PLANNED = (
-    "jitter",
     "pool",
     "when",
     "for_each",
-    "expected_within",
     "notify",
     "after",
     "on_file",
@@ -318,7 +316,9 @@ class TaskForm(ActionForm):
     catchup: Catchup | None = None
     catchup_limit: Annotated[int, Field(strict=True, ge=1, le=10_000)] | None = None
     misfire_grace_time: Duration | None = None
+    jitter: Positive | None = None
     overlap: Overlap | None = None
+    expected_within: Positive | None = None
     enabled: bool = True
     workflow_type: WorkflowType | None = None
     on_failure: OnFailure | None = None

@@ -124,6 +124,7 @@ class _Builder:
             enabled=form.enabled,
             params=form.params or {},
             overlap=form.overlap or Overlap.SKIP,
+            expected_within=form.expected_within,
             action=action,
             workflow=workflow,
             retry=RetryPolicy() if action is not None else build_retry(form, None),

@@ -34,6 +34,7 @@ def created(memory: Memory, execution: Execution, *, actor: str) -> Row:
         "owner": memory.engine_id,
         "resume_from_execution_id": execution.resume_from,
         "backfill_id": execution.backfill,
+        "deadline": execution.deadline,
         "updated_time": memory.now,
     }
 
@@ -185,6 +186,11 @@ def progressed(memory: Memory, execution: Execution, facts: dict[str, Any]) -> R
         "message": _words(get("message")),
         "updated_time": memory.now,
     }
+
+
+def late(memory: Memory, execution: Execution) -> Row:
+    """It has missed its deadline."""
+    return {"b_id": execution.id, "deadline_missed": True, "updated_time": memory.now}
 
 
 def tallied(execution: Execution, seconds: float | None) -> Row:

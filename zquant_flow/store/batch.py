@@ -68,6 +68,7 @@ class Batch:
     ended: list[Row] = field(default_factory=list)
     progress: list[Row] = field(default_factory=list)
     requests: list[Row] = field(default_factory=list)
+    deadlines: list[Row] = field(default_factory=list)
     attempts: list[Row] = field(default_factory=list)
     fires: list[Row] = field(default_factory=list)
     activity: list[Row] = field(default_factory=list)
@@ -154,6 +155,7 @@ _STATEMENTS: Mapping[str, tuple[Executable, bool]] = {
         False,
     ),
     "requests": (_execution_update("pause_requested", "terminate_requested", was=_ACTIVE), False),
+    "deadlines": (_execution_update("deadline_missed", was=_ACTIVE), False),
     "ended": (
         _execution_update(
             "status",
@@ -229,6 +231,7 @@ _NUMBERED = (
     "paused",
     "progress",
     "requests",
+    "deadlines",
     "ended",
     "switches",
 )
