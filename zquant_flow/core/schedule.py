@@ -38,6 +38,7 @@ class SkipReason(StrEnum):
     OVERLAP = "overlap"
     CLOCK_STEP = "clock_step"
     NOT_A_SESSION = "not_a_session"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ _SKIPPED = {
     SkipReason.ARCHIVED: say("the task was archived"),
     SkipReason.OVERLAP: say("an execution was still active, and `overlap` is `skip`"),
     SkipReason.CLOCK_STEP: say("the clock was set"),
+    SkipReason.CANCELLED: say("its backfill was cancelled"),
     SkipReason.NOT_A_SESSION: say("it was no trading session"),
 }
 

@@ -270,6 +270,11 @@ def fired(memory: Memory, task: Task, logical_time: int, execution_id: int) -> R
     }
 
 
+def released(execution: Execution) -> Row:
+    """Its logical time has not fired after all, and may."""
+    return {"b_task_id": execution.task.id, "b_logical_time": execution.logical_time}
+
+
 def skipped(memory: Memory, task: Task, from_time: int, to_time: int, reason: str) -> Row:
     return {
         "task_id": task.id,

@@ -71,6 +71,8 @@ class Batch:
     deadlines: list[Row] = field(default_factory=list)
     attempts: list[Row] = field(default_factory=list)
     fires: list[Row] = field(default_factory=list)
+    released_fires: list[Row] = field(default_factory=list)
+    """Executions that will never run, whose logical times may fire again."""
     activity: list[Row] = field(default_factory=list)
     standings: list[Row] = field(default_factory=list)
     cursors: list[Row] = field(default_factory=list)
@@ -171,6 +173,16 @@ _STATEMENTS: Mapping[str, tuple[Executable, bool]] = {
     ),
     "attempts": (insert(attempts), True),
     "fires": (insert(fires), True),
+    "released_fires": (
+        update(fires)
+        .where(
+            fires.c.task_id == bindparam("b_task_id"),
+            fires.c.logical_time == bindparam("b_logical_time"),
+            fires.c.outcome == literal_column("'fired'"),
+        )
+        .values(outcome="cancelled", execution_id=None),
+        False,
+    ),
     "activity": (
         update(tasks)
         .where(tasks.c.id == bindparam("b_id"))
