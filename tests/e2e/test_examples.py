@@ -49,6 +49,8 @@ def test_every_example_is_listed_and_none_has_an_error(client):
         ("typed_arguments", "typed_arguments.py"),
         ("data_between_nodes", "data_between_nodes.yaml"),
         ("data_between_functions", "data_between_functions.py"),
+        ("in_good_time", "in_good_time.yaml"),
+        ("in_time", "in_time.py"),
         (PIPELINE, "market/nightly.yaml"),
         ("quotes_in_a_pool", "pools.yaml"),
         ("downloads_in_a_pool", "downloads.py"),
@@ -82,6 +84,16 @@ def test_an_attempt_is_told_its_sessions(client):
     assert re.fullmatch(r"session (\d{4}-\d\d-\d\d|none), before it \d{4}-\d\d-\d\d\n", told)
     result = client.succeeded("before_open")["result"]["session"]
     assert result is None or re.fullmatch(r"\d{4}-\d\d-\d\d", result)
+
+
+def test_tasks_say_how_they_are_spread_and_when_they_are_late(client):
+    found, function = client.find("in_good_time"), client.find("in_time")
+    assert (found["jitter"], found["expected_within"]) == (300, 2700)
+    assert (function["jitter"], function["expected_within"]) == (90, 600)
+    ended = client.succeeded("in_good_time")
+    assert (ended["waiting_for"], ended["deadline_missed"]) == (None, False)
+    assert ended["deadline"] is not None
+    assert client.succeeded("in_time")["result"] == {"logical_time": "None"}
 
 
 def test_hello_says_hello(client):

@@ -392,3 +392,34 @@ def test_totals_hold_through_everything_that_executions_go_through(h: Harness) -
     total = sum(count for *_, count in grouped)
     assert history.page(h.database, Wanted(), limit=1).total == total
     assert history.page(h.database, Wanted(since=0, until=h.clock.micros()), limit=1).total == total
+
+
+def test_a_cancelled_backfill_starts_nothing_more_and_frees_its_logical_times(h: Harness) -> None:
+    [task_id] = h.define(command_task("t", schedule=EVERY_MINUTE))
+    made, _ = backfill(h, task_id, 4, parallel=1)
+    assert h.operations.cancel_backfill(made[0], actor="me") == made[1:]
+    assert [h.status(number) for number in made] == ["running", "terminated", "terminated", "terminated"]
+    assert {row_of(h, number).error_code for number in made[1:]} == {"backfill_cancelled"}
+    h.end(made[0])
+    assert [order["id"] for order in h.backend.orders] == made[:1]
+    again, found = backfill(h, task_id, 4)
+    assert [number is None for number in again] == [True, False, False, False]
+    assert list(found["fired"].values()) == made[:1]
+
+
+def test_a_cancelled_backfill_ends_what_runs_when_asked_to(h: Harness) -> None:
+    [task_id] = h.define(command_task("t", schedule=EVERY_MINUTE))
+    made, _ = backfill(h, task_id, 3, parallel=2)
+    h.operations.cancel_backfill(made[0], actor="me", terminate=True)
+    h.settle()
+    assert [h.status(number) for number in made] == ["terminated"] * 3
+
+
+def test_a_cancelled_backfill_stays_so_over_a_crash(h: Harness) -> None:
+    [task_id] = h.define(command_task("t", schedule=EVERY_MINUTE))
+    made, _ = backfill(h, task_id, 3)
+    h.operations.cancel_backfill(made[0], actor="me")
+    h.restart()
+    h.end(made[0])
+    assert [order["id"] for order in h.backend.orders] == made[:1]
+    assert h.operations.cancel_backfill(made[0], actor="me") == []

@@ -57,6 +57,8 @@ _TASK: dict[str, JsonValue] = {
     "consumes": [],
     "max_active_runs": None,
     "pool": None,
+    "jitter": 0.0,
+    "expected_within": None,
     "archived_time": None,
     "warnings": [],
 }
@@ -98,6 +100,8 @@ _EXECUTION: dict[str, JsonValue] = {
     "waiting_for": None,
     "waiting_until": None,
     "skip_reason": None,
+    "deadline": None,
+    "deadline_missed": False,
 }
 
 
@@ -156,6 +160,8 @@ class TaskOut(BaseModel):
     consumes: list[str]
     max_active_runs: int | None
     pool: str | None
+    jitter: float
+    expected_within: float | None
     archived_time: datetime | None
     warnings: list[str] = Field(default_factory=list)
     nodes: list[NodeOut] | None = None
@@ -430,6 +436,8 @@ class ExecutionOut(BaseModel):
     waiting_for: str | None
     waiting_until: datetime | None
     skip_reason: str | None
+    deadline: datetime | None
+    deadline_missed: bool
     attempts: list[AttemptOut] | None = None
     children: list[ExecutionOut] | None = None
 

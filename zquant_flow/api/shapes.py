@@ -70,6 +70,8 @@ def task_out(
         "consumes": list(definition.consumes),
         "max_active_runs": definition.max_active_runs,
         "pool": definition.action.pool if definition.action else None,
+        "jitter": definition.schedule.jitter.total_seconds() if definition.schedule else 0.0,
+        "expected_within": definition.expected_within.total_seconds() if definition.expected_within else None,
         "archived_time": from_micros(row.archived_at),
         "warnings": list(warnings),
     }
@@ -123,6 +125,8 @@ def execution_out(row: Any, *, attempts: Iterable[Any] | None = None) -> dict[st
         "waiting_for": row.waiting_for,
         "waiting_until": from_micros(row.waiting_until),
         "skip_reason": row.skip_reason,
+        "deadline": from_micros(row.deadline),
+        "deadline_missed": row.deadline_missed,
     }
     if attempts is not None:
         out["attempts"] = [attempt_out(attempt) for attempt in attempts] + _attempt_under_way(row, status)

@@ -119,6 +119,8 @@ class Schedule:
     catchup: Catchup = Catchup.LATEST
     catchup_limit: int = 100
     misfire_grace: timedelta = DEFAULT_MISFIRE_GRACE
+    jitter: timedelta = timedelta()
+    """At most so long after its logical time a fire starts; how long is the same every time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +211,8 @@ class TaskDef:
     workflow: Workflow | None = None
     retry: RetryPolicy = RetryPolicy()
     """What it says of retries where it has no action of its own to say it of: the default of a workflow's inline nodes."""
+    expected_within: timedelta | None = None
+    """So long after its logical time an execution should have ended; one that has not has missed its deadline."""
     bundle: str | None = None
     """Hash of the Python sources this definition runs from, if it has any."""
     after: After | None = None
@@ -238,6 +242,7 @@ def encode(task: TaskDef) -> dict[str, Any]:
     _put(out, "param_specs", encode_specs(task.param_specs), {})
     _put(out, "overlap", task.overlap.value, Overlap.SKIP.value)
     _put(out, "max_active_runs", task.max_active_runs, None)
+    _put(out, "expected_within", _seconds(task.expected_within), None)
     _put(out, "bundle", task.bundle, None)
     _put(out, "produces", list(task.produces), [])
     _put(out, "consumes", list(task.consumes), [])
@@ -274,6 +279,7 @@ def decode(encoded: Mapping[str, Any]) -> TaskDef:
         max_active_runs=get("max_active_runs"),
         action=_decode_action(action) if action else None,
         workflow=_decode_workflow(workflow) if workflow else None,
+        expected_within=_delta(get("expected_within")),
         bundle=get("bundle"),
         after=_decode_after(get("after")),
         produces=tuple(get("produces", ())),
@@ -313,6 +319,7 @@ def _encode_schedule(schedule: Schedule) -> dict[str, Any]:
     _put(out, "catchup", schedule.catchup.value, Catchup.LATEST.value)
     _put(out, "catchup_limit", schedule.catchup_limit, 100)
     _put(out, "misfire_grace", _seconds(schedule.misfire_grace), _seconds(DEFAULT_MISFIRE_GRACE))
+    _put(out, "jitter", _seconds(schedule.jitter), 0.0)
     return out
 
 
@@ -335,6 +342,7 @@ def _decode_schedule(encoded: Mapping[str, Any]) -> Schedule:
         catchup=Catchup(get("catchup", "latest")),
         catchup_limit=get("catchup_limit", 100),
         misfire_grace=timedelta(seconds=get("misfire_grace", 300)),
+        jitter=timedelta(seconds=get("jitter", 0)),
     )
 
 

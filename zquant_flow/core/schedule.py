@@ -6,6 +6,7 @@ is where an interval starts to count when the schedule has no `start_at`: the fi
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -37,6 +38,7 @@ class SkipReason(StrEnum):
     OVERLAP = "overlap"
     CLOCK_STEP = "clock_step"
     NOT_A_SESSION = "not_a_session"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +257,12 @@ class Times:
                 if rule.calendar is not None
             ),
         )
+
+
+def delay_of(task_id: int, logical_time: int, jitter: timedelta) -> timedelta:
+    """How long after its logical time (microseconds) this fire starts: less than `jitter`, the same at every asking."""
+    digest = hashlib.blake2b(f"{task_id}:{logical_time}".encode(), digest_size=8).digest()
+    return jitter * (int.from_bytes(digest) / 2**64)
 
 
 def _known_until(rule: Rule, sessions: Sessions | None) -> datetime:

@@ -104,6 +104,12 @@ class Sessions:
         return self.opens if at.edge is Edge.OPEN else self.closes
 
 
+def follows_sessions(definition: TaskDef) -> bool:
+    """Whether it follows a calendar."""
+    schedule = definition.schedule
+    return schedule is not None and any(rule.calendar is not None for rule in schedule.rules)
+
+
 def sessions_of(
     logical_time: datetime, definition: TaskDef, calendars: Mapping[str, Sessions]
 ) -> dict[str, date | None]:

@@ -33,6 +33,8 @@ class ScheduleKeys(TypedDict, total=False):
     catchup: Literal["none", "latest", "all"]
     catchup_limit: int
     misfire_grace_time: Duration
+    jitter: Duration
+    expected_within: Duration
     overlap: Literal["skip", "queue", "allow", "replace"]
     after: str | Sequence[str] | Mapping[str, Any]
     produces: str | Sequence[str]

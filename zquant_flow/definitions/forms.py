@@ -34,9 +34,7 @@ from zquant_flow.definitions.faults import did_you_mean
 from zquant_flow.wording import say
 
 PLANNED = (
-    "jitter",
     "for_each",
-    "expected_within",
     "notify",
     "on_file",
 )
@@ -380,11 +378,13 @@ class TaskForm(ActionForm):
     catchup: Catchup | None = None
     catchup_limit: Annotated[int, Field(strict=True, ge=1, le=10_000)] | None = None
     misfire_grace_time: Duration | None = None
+    jitter: Positive | None = None
     overlap: Overlap | None = None
     after: AfterTasks | None = None
     produces: Names | None = None
     consumes: Names | None = None
     max_active_runs: Annotated[int, Field(strict=True, ge=1, le=1_000)] | None = None
+    expected_within: Positive | None = None
     enabled: bool = True
     params: TaskParams | None = None
     workflow_type: WorkflowType | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from zquant_flow.core.model import DEFAULT_MISFIRE_GRACE, Catchup, Rule, Schedule
@@ -13,8 +13,17 @@ from zquant_flow.errors import ScheduleError
 from zquant_flow.wording import say
 
 _KINDS = ("cron", "interval", "run_at", "at")
+LONGEST_JITTER = timedelta(days=1)
 SCHEDULE_WORDS = (*_KINDS, "schedules")
-ONLY_WITH_SCHEDULE = ("calendar", "start_at", "end_at", "catchup", "catchup_limit", "misfire_grace_time")
+ONLY_WITH_SCHEDULE = (
+    "calendar",
+    "start_at",
+    "end_at",
+    "catchup",
+    "catchup_limit",
+    "misfire_grace_time",
+    "jitter",
+)
 
 
 def build_schedule(form: TaskForm, default_zone: ZoneInfo, errors: list[FieldError]) -> Schedule | None:
@@ -36,7 +45,9 @@ def build_schedule(form: TaskForm, default_zone: ZoneInfo, errors: list[FieldErr
         catchup=form.catchup or Catchup.LATEST,
         catchup_limit=form.catchup_limit or 100,
         misfire_grace=DEFAULT_MISFIRE_GRACE if form.misfire_grace_time is None else form.misfire_grace_time,
+        jitter=form.jitter or timedelta(),
     )
+    _check_jitter(form, schedule, errors)
     if len(errors) > before:
         return None
     if not schedule.rules:
@@ -96,6 +107,21 @@ def _rule(
         at=form.at,
         calendar=calendar,
     )
+
+
+def _check_jitter(form: TaskForm, schedule: Schedule, errors: list[FieldError]) -> None:
+    """Fires must keep their order, and their day."""
+    if schedule.jitter > LONGEST_JITTER:
+        errors.append(FieldError(("jitter",), say("jitter is at most a day")))
+    for rule in schedule.rules:
+        if rule.interval is not None and schedule.jitter >= rule.interval:
+            message = say(
+                "jitter {jitter} is not shorter than the interval {interval}: fires would change places",
+                jitter=str(schedule.jitter),
+                interval=str(rule.interval),
+            )
+            errors.append(FieldError(("jitter",), message))
+            return
 
 
 def _refuse_bounds_alone(form: TaskForm, errors: list[FieldError]) -> None:

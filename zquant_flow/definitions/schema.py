@@ -158,6 +158,7 @@ class _Builder:
             produces=tuple(dict.fromkeys(form.produces or ())),
             consumes=tuple(dict.fromkeys(form.consumes or ())),
             max_active_runs=form.max_active_runs,
+            expected_within=form.expected_within,
             action=action,
             workflow=workflow,
             retry=RetryPolicy() if action is not None else build_retry(form, None),

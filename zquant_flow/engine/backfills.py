@@ -119,6 +119,14 @@ class Backfills:
         if not group.waiting and not group.active:
             self._groups.pop(number, None)
 
+    def cancel(self, number: int) -> list[Execution]:
+        """Start nothing more of it; those that would have started, for the caller to end."""
+        group = self._groups.get(number)
+        if group is None:
+            return []
+        waiting, group.waiting = list(group.waiting), deque()
+        return [execution for execution in waiting if self._memory.executions.get(execution.id) is execution]
+
     def numbers(self) -> list[int]:
         """The backfills that have something left."""
         return list(self._groups)

@@ -59,6 +59,32 @@ class Controls:
 
         self._call(work)
 
+    def cancel_backfill(self, backfill_id: int, *, actor: str, terminate: bool = False) -> list[int]:
+        """Start nothing more of a backfill; the executions that will not run, whose logical times are free again.
+
+        What runs ends by itself; with `terminate` at once.
+        """
+
+        def work() -> list[int]:
+            self._refuse_resting()
+            ended = self._lifecycle.backfills.cancel(backfill_id)
+            for execution in ended:
+                self._memory.batch.released_fires.append(rows.released(execution))
+                self._lifecycle.terminate(execution, "backfill_cancelled")
+            running = [
+                execution
+                for execution in self._memory.executions.values()
+                if execution.backfill == backfill_id and execution.parent is None
+            ]
+            for execution in running if terminate else ():
+                self._lifecycle.terminate(execution)
+            if ended or running:
+                self._note("cancel_backfill", actor, execution_id=backfill_id)
+            return [execution.id for execution in ended]
+
+        found: list[int] = self._call(work)
+        return found
+
     def refuse_to_end_at_rest(self, task_id: int) -> None:
         """Raises ServerNeeded where the task has active executions and nobody drives them."""
         if self._engine.rests and queries.active_of(self._engine.database, [task_id]):

@@ -23,6 +23,7 @@ _WAITING = {
     "overlap": say("it waits until the task's other executions have ended"),
     "backfill": say("it waits for its place in the backfill"),
     "retry": say("its attempt failed, and it will be tried again"),
+    "jitter": say("it starts a little later than its logical time, by `jitter`"),
     "shutdown": say("the server was stopped during its attempt, and it will be tried again"),
 }
 _SKIPPED = {
@@ -33,6 +34,7 @@ _SKIPPED = {
     SkipReason.ARCHIVED: say("the task was archived"),
     SkipReason.OVERLAP: say("an execution was still active, and `overlap` is `skip`"),
     SkipReason.CLOCK_STEP: say("the clock was set"),
+    SkipReason.CANCELLED: say("its backfill was cancelled"),
     SkipReason.NOT_A_SESSION: say("it was no trading session"),
 }
 

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from zquant_flow.core.model import TaskDef, WorkflowType
+from zquant_flow.core.sessions import follows_sessions
 from zquant_flow.core.status import FINAL, Status
 from zquant_flow.engine import rows
 from zquant_flow.engine.dispatcher import Dispatcher
@@ -213,8 +214,8 @@ class Letters:
 
 
 def _stands_alone(execution: Execution) -> bool:
-    """Whether it can be driven without asking for other tasks, for the results of nodes beside it, or for a pool."""
-    if execution.inline:
+    """Whether it can be driven without asking for other tasks, for results of nodes beside it, for a pool or a calendar."""
+    if execution.inline or follows_sessions(execution.definition):
         return False
     workflow = execution.definition.workflow
     if workflow is not None:

@@ -106,6 +106,16 @@ class Lifecycle:
         self.begin(execution, actor, wait=wait)
         return execution
 
+    def create_later(self, task: Task, until: int, *, logical_time: int, actor: str) -> Execution:
+        """A scheduled execution that starts at `until` (microseconds): it is active from now on, and waits for `jitter`."""
+        execution = self.prepare(task, TriggerType.SCHEDULE, logical_time=logical_time)
+        self.admit(execution, actor)
+        assert execution.row is not None
+        execution.waiting_for = execution.row["waiting_for"] = "jitter"
+        execution.row["waiting_until"] = until
+        self.wait_until(execution, (until - self.memory.now) / 1e6)
+        return execution
+
     def prepare(
         self,
         task: Task,
@@ -121,6 +131,11 @@ class Lifecycle:
         """
         version, definition = original or (task.version, task.definition)
         accepted = checked(definition.param_specs, definition.params, params or {})
+        within = definition.expected_within
+        deadline = None
+        if within is not None and trigger_type is not TriggerType.BACKFILL:
+            start = self.memory.now if logical_time is None else logical_time
+            deadline = start + within // timedelta.resolution
         return Execution(
             id=self.memory.new_id(),
             task=task,
@@ -131,6 +146,7 @@ class Lifecycle:
             logical_time=logical_time,
             params=accepted,
             created_time=self.memory.now,
+            deadline=deadline,
         )
 
     def begin(self, execution: Execution, actor: str, *, wait: bool = False) -> None:
@@ -153,6 +169,32 @@ class Lifecycle:
         task.latest_id, task.latest_time = execution.id, memory.now
         task.latest_status = execution.status.value
         memory.batch.activity.append(rows.activity(task, +1))
+        self.watch_deadline(execution)
+
+    def watch_deadline(self, execution: Execution) -> None:
+        """Say so when it has not ended by then; one that has passed already is told with the next look at the clock."""
+        if execution.deadline is None:
+            return
+
+        def passed() -> None:
+            if self.memory.executions.get(execution.id) is execution:
+                self._miss_deadline(execution)
+
+        self._wake(max(0.0, (execution.deadline - self.memory.now) / 1e6), passed)
+
+    def _miss_deadline(self, execution: Execution) -> None:
+        memory, task = self.memory, execution.task
+        execution.deadline = None
+        memory.updates(execution).deadlines.append(rows.late(memory, execution))
+        memory.batch.audit.append(
+            rows.noted(memory, "deadline_missed", "scheduler", task_id=task.id, execution_id=execution.id)
+        )
+        log.warning(
+            "task %r: execution %d has not ended in time",
+            task.name,
+            execution.id,
+            extra={"action": "deadline_missed"},
+        )
 
     def wait_for_others(self, execution: Execution) -> None:
         """It starts when the task's active executions have ended."""
@@ -322,18 +364,20 @@ class Lifecycle:
         until = self.memory.now + int(delay / timedelta(microseconds=1))
         self.memory.updates(execution).waiting.append(rows.waiting(self.memory, execution, until))
         self._note_latest(execution)
-        self.wait_for_retry(execution, delay.total_seconds())
+        self.wait_until(execution, delay.total_seconds())
 
-    def wait_for_retry(self, execution: Execution, seconds: float) -> None:
-        """Queue it again when the wait is over, unless it has ended or its task is paused by then."""
+    def wait_until(self, execution: Execution, seconds: float) -> None:
+        """Let it go on when the wait is over, unless it has ended or its task is paused by then."""
 
         def due() -> None:
             if self.memory.executions.get(execution.id) is not execution:
                 return
             if execution.task.holds and execution.parent is None:
                 execution.task.held.append(execution)
-            else:
-                self.requeue(execution)
+                return
+            if execution.waiting_for == "jitter":
+                self.wait_for_slot(execution)
+            self.go_on(execution)
 
         self._wake(seconds, due)
 

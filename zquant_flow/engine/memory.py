@@ -107,6 +107,8 @@ class Execution:
     resume_from: int | None = None
     """The execution whose successes this one takes over."""
     backfill: int | None = None
+    deadline: int | None = None
+    """When it should have ended (microseconds); None without, and once it has been missed."""
     run: Run | None = None
     row: Row | None = None
     """The row not yet written, while its turn lasts."""

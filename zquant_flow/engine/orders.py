@@ -9,8 +9,8 @@ from typing import Any
 
 from zquant_flow.core.expressions import is_template, render
 from zquant_flow.core.instants import from_micros
-from zquant_flow.core.model import Action, TaskDef
-from zquant_flow.core.sessions import Sessions
+from zquant_flow.core.model import Action
+from zquant_flow.core.sessions import Sessions, follows_sessions
 from zquant_flow.engine.memory import Execution
 from zquant_flow.engine.scope import scope_of, session_days
 from zquant_flow.errors import DefinitionError
@@ -92,7 +92,7 @@ class Orders:
 
     def session_days(self, execution: Execution) -> Mapping[str, date | None]:
         """The same as dates, None for what is not known; empty for most, at no cost."""
-        if not (_follows_sessions(execution.definition) or _follows_sessions(execution.root.definition)):
+        if not (follows_sessions(execution.definition) or follows_sessions(execution.root.definition)):
             return {}
         return session_days(execution, self._calendars())
 
@@ -127,8 +127,3 @@ class Orders:
         if entry is None:
             raise DefinitionError(say("executor {name!r} is not installed here", name=action.executor))
         return entry
-
-
-def _follows_sessions(definition: TaskDef) -> bool:
-    schedule = definition.schedule
-    return schedule is not None and any(rule.calendar is not None for rule in schedule.rules)

@@ -77,6 +77,8 @@ class _Recovery:
         for execution in executions.values():
             if execution.status is Status.PENDING and execution.waiting_for == "overlap":
                 execution.task.queue.append(execution)
+        for execution in (*executions.values(), *self._elsewhere):
+            self._lifecycle.watch_deadline(execution)
         self._restore_backfills([*executions.values(), *self._elsewhere])
         for execution in list(executions.values()):
             self._continue_workflow(execution)
@@ -185,9 +187,9 @@ class _Recovery:
     def _wait_on(self, execution: Execution) -> None:
         if execution.waiting_for in ("overlap", "backfill"):
             return
-        if execution.waiting_for in ("retry", "shutdown"):
+        if execution.waiting_for in ("retry", "shutdown", "jitter"):
             until = self._waiting_until.get(execution.id) or self._memory.now
-            self._lifecycle.wait_for_retry(execution, max(0.0, (until - self._memory.now) / 1e6))
+            self._lifecycle.wait_until(execution, max(0.0, (until - self._memory.now) / 1e6))
         elif execution.definition.workflow is not None and not execution.inline:
             self._lifecycle.proceed(execution)
         else:

@@ -59,6 +59,7 @@ class Remembering:
             terminating="terminated" if row.terminate_requested else None,
             resume_from=row.resume_from_execution_id,
             backfill=row.backfill_id,
+            deadline=None if row.deadline_missed else row.deadline,
         )
         elapsed = 0.0 if row.start_time is None else max(0.0, (self._memory.now - row.start_time) / 1e6)
         execution.started_monotonic = self._memory.clock.monotonic() - elapsed
@@ -71,6 +72,7 @@ class Remembering:
         execution = self.execution(row, None)
         execution.under, execution.called = row.root_id, row.node
         execution.backfill = None  # how many of them run at a time is that one's as well
+        execution.deadline = None
         return execution
 
     def task(self, task_id: int) -> Task:

@@ -34,6 +34,7 @@ def created(memory: Memory, execution: Execution, *, actor: str) -> Row:
         "owner": memory.engine_id,
         "resume_from_execution_id": execution.resume_from,
         "backfill_id": execution.backfill,
+        "deadline": execution.deadline,
         "updated_time": memory.now,
     }
 
@@ -187,6 +188,11 @@ def progressed(memory: Memory, execution: Execution, facts: dict[str, Any]) -> R
     }
 
 
+def late(memory: Memory, execution: Execution) -> Row:
+    """It has missed its deadline."""
+    return {"b_id": execution.id, "deadline_missed": True, "updated_time": memory.now}
+
+
 def tallied(execution: Execution, seconds: float | None) -> Row:
     """A listed execution that ends, as totals and statistics count it."""
     return {
@@ -262,6 +268,11 @@ def fired(memory: Memory, task: Task, logical_time: int, execution_id: int) -> R
         "execution_id": execution_id,
         "recorded_time": memory.now,
     }
+
+
+def released(execution: Execution) -> Row:
+    """Its logical time has not fired after all, and may."""
+    return {"b_task_id": execution.task.id, "b_logical_time": execution.logical_time}
 
 
 def skipped(memory: Memory, task: Task, from_time: int, to_time: int, reason: str) -> Row:

@@ -7,11 +7,11 @@ with its reason, in the transaction that moves the task's cursor. `tick(now)` is
 from __future__ import annotations
 
 import heapq
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from zquant_flow.core.instants import from_micros, to_micros
 from zquant_flow.core.model import Overlap
-from zquant_flow.core.schedule import SkipReason, Times, Timetable
+from zquant_flow.core.schedule import SkipReason, Times, Timetable, delay_of
 from zquant_flow.core.status import TriggerType
 from zquant_flow.engine import rows
 from zquant_flow.engine.ledger import Ledger
@@ -146,9 +146,18 @@ class Scheduler:
                 rows.skipped(memory, task, logical_time, logical_time, SkipReason.OVERLAP.value)
             )
             return
-        execution = self._lifecycle.create(
-            task, TriggerType.SCHEDULE, actor="scheduler", logical_time=logical_time, wait=wait
-        )
+        schedule = task.definition.schedule
+        until = logical_time
+        if schedule is not None and schedule.jitter:
+            until += delay_of(task.id, logical_time, schedule.jitter) // timedelta.resolution
+        if until > memory.now and not wait:
+            execution = self._lifecycle.create_later(
+                task, until, logical_time=logical_time, actor="scheduler"
+            )
+        else:
+            execution = self._lifecycle.create(
+                task, TriggerType.SCHEDULE, actor="scheduler", logical_time=logical_time, wait=wait
+            )
         self.ledger.note(task, logical_time)
         memory.batch.fires.append(rows.fired(memory, task, logical_time, execution.id))
 

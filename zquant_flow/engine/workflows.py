@@ -33,6 +33,7 @@ PROGRESS_INTERVAL = 0.25
 WHY_ENDED = {
     "terminated": "terminated by request",
     "workflow_timeout": "the workflow's time was over",
+    "backfill_cancelled": "its backfill was cancelled before it started",
     "replaced": "replaced by a newer execution",
     "shutdown": "the server was stopped",
 }

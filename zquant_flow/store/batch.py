@@ -74,8 +74,11 @@ class Batch:
     ended: list[Row] = field(default_factory=list)
     progress: list[Row] = field(default_factory=list)
     requests: list[Row] = field(default_factory=list)
+    deadlines: list[Row] = field(default_factory=list)
     attempts: list[Row] = field(default_factory=list)
     fires: list[Row] = field(default_factory=list)
+    released_fires: list[Row] = field(default_factory=list)
+    """Executions that will never run, whose logical times may fire again."""
     activity: list[Row] = field(default_factory=list)
     standings: list[Row] = field(default_factory=list)
     cursors: list[Row] = field(default_factory=list)
@@ -162,6 +165,7 @@ _STATEMENTS: Mapping[str, tuple[Executable, bool]] = {
         False,
     ),
     "requests": (_execution_update("pause_requested", "terminate_requested", was=_ACTIVE), False),
+    "deadlines": (_execution_update("deadline_missed", was=_ACTIVE), False),
     "ended": (
         _execution_update(
             "status",
@@ -177,6 +181,16 @@ _STATEMENTS: Mapping[str, tuple[Executable, bool]] = {
     ),
     "attempts": (insert(attempts), True),
     "fires": (insert(fires), True),
+    "released_fires": (
+        update(fires)
+        .where(
+            fires.c.task_id == bindparam("b_task_id"),
+            fires.c.logical_time == bindparam("b_logical_time"),
+            fires.c.outcome == literal_column("'fired'"),
+        )
+        .values(outcome="cancelled", execution_id=None),
+        False,
+    ),
     "activity": (
         update(tasks)
         .where(tasks.c.id == bindparam("b_id"))
@@ -239,6 +253,7 @@ _NUMBERED = (
     "paused",
     "progress",
     "requests",
+    "deadlines",
     "ended",
     "switches",
 )

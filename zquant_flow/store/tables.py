@@ -203,6 +203,8 @@ executions = Table(
     Column("updated_time", BigInteger, nullable=False),
     Column("change_seq", BigInteger, nullable=False),
     Column("backfill_id", BigInteger),
+    Column("deadline", BigInteger),
+    Column("deadline_missed", Boolean, nullable=False, server_default=text("false")),
     # A running row without an owner would be driven by nobody and block its task for ever (the origin's fault 12).
     CheckConstraint("status <> 'running' OR owner IS NOT NULL", name="running_is_owned"),
     CheckConstraint(
