@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from zquant_flow.core.graph import Plan, plan_workflow
 from zquant_flow.core.model import Action, TaskDef, Workflow
-from zquant_flow.core.progress import Progress, Step, survives_stop
+from zquant_flow.core.progress import Progress, SkipReason, Step, survives_stop
 from zquant_flow.core.references import referenced_nodes, resolve
 from zquant_flow.core.status import Status, TriggerType, advance
 from zquant_flow.engine import rows
@@ -21,6 +21,10 @@ from zquant_flow.engine.memory import UNBOUNDED, Execution, Memory, Reused, Run,
 from zquant_flow.errors import ZquantFlowError
 
 PLANS_KEPT = 200
+LARGE = 2000
+"""A workflow of more nodes is planned beside the engine's thread."""
+AT_ONCE = 1000
+"""Decisions about nodes that one run has carried out in a turn: others wait for it."""
 PROGRESS_INTERVAL = 0.25
 """Seconds between two writes of a workflow's progress."""
 
@@ -83,34 +87,67 @@ class Workflows:
         self._steps = steps
         self._wake = wake
         self._reusable = reusable
-        self._plans: dict[tuple[int, int], Plan] = {}
+        self.aside: Callable[[Callable[[], object], Callable[[], None]], None] | None = None
+        """Does what takes long outside of the engine's thread, then something inside of it; None where there is no other."""
+        self._plans: dict[tuple[int, int], tuple[Plan, frozenset[str]]] = {}
+        self._begun: dict[int, tuple[Run, Step]] = {}
+        """Runs that were made aside, with what they begin with."""
+        self._behind: dict[int, Execution] = {}
+        """Workflows with a backlog."""
 
     def new_run(self, execution: Execution, workflow: Workflow) -> Run:
         """The memory of a workflow's run, nothing started yet."""
-        key = (execution.task.id, execution.version)
-        plan = self._plans.get(key)
-        if plan is None:
-            if len(self._plans) > 200:
-                self._plans.clear()
-            plan = self._plans[key] = plan_workflow(workflow)
+        plan, wanted = self._plan(execution, workflow)
         progress = Progress(
             plan,
             [node.trigger_rule for node in workflow.nodes],
             workflow_type=workflow.workflow_type,
             on_failure=workflow.on_failure,
         )
-        wanted = _wanted(workflow)
         return Run(
             plan=plan, progress=progress, max_parallel=workflow.max_parallel or UNBOUNDED, wanted=wanted
         )
 
+    def _plan(self, execution: Execution, workflow: Workflow) -> tuple[Plan, frozenset[str]]:
+        key = (execution.task.id, execution.version)
+        found = self._plans.get(key)
+        if found is None:
+            found = plan_workflow(workflow), _wanted(workflow)
+            if len(self._plans) > PLANS_KEPT:
+                self._plans.clear()
+            self._plans[key] = found
+        return found
+
+    def _is_planned(self, execution: Execution, workflow: Workflow) -> bool:
+        """Whether it can start at once; a large one is planned aside, and starts then, if it is still to."""
+        known = (execution.task.id, execution.version) in self._plans
+        if known or self.aside is None or len(workflow.nodes) <= LARGE:
+            return True
+
+        def planned() -> None:
+            still = self._memory.executions.get(execution.id) is execution
+            if still and execution.status is Status.PENDING and execution.engine is None:
+                self._steps.proceed(execution)
+            self._begun.pop(execution.id, None)
+
+        self.aside(lambda: self._begin_aside(execution, workflow), planned)
+        return False
+
+    def _begin_aside(self, execution: Execution, workflow: Workflow) -> None:
+        run = self.new_run(execution, workflow)
+        if execution.resume_from is None:
+            self._begun[execution.id] = run, run.progress.start()
+
     def start(self, execution: Execution, workflow: Workflow) -> None:
-        execution.run = self.new_run(execution, workflow)
+        if not self._is_planned(execution, workflow):
+            return
+        begun = self._begun.pop(execution.id, None)
+        execution.run = begun[0] if begun is not None else self.new_run(execution, workflow)
         self._steps.mark_running(execution)
         if workflow.timeout is not None:
             self.watch(execution, workflow.timeout.total_seconds())
         if execution.resume_from is None:
-            self.follow(execution, execution.run.progress.start())
+            self.follow(execution, begun[1] if begun is not None else execution.run.progress.start())
         else:
             self.follow(execution, self._take_over(execution, execution.run))
         self._finish_if_done(execution)
@@ -143,23 +180,57 @@ class Workflows:
         self._wake(seconds, overdue)
 
     def follow(self, execution: Execution, step: Step) -> None:
-        """Carry out what a workflow's progress says: queue the ready nodes, write the skipped ones."""
+        """Carry out what a workflow's progress says: queue the ready nodes, write the skipped ones; of many the first ones now."""
         run = execution.run
         assert run is not None
-        if step.skipped:
-            self._memory.batch.nodes_skipped.extend(
-                rows.node_skipped(self._memory, execution, node, reason.value)
-                for node, reason in step.skipped
-            )
-        if run.paused:
-            run.held += step.ready
+        decided = len(step.skipped) + len(step.ready)
+        if run.backlog or decided > AT_ONCE:
+            run.backlog.extend(step.skipped)
+            run.backlog.extend((node, None) for node in step.ready)
+            if execution.id not in self._behind:
+                self._behind[execution.id] = execution
+                self._work_off(execution, run)
             return
+        for node, reason in step.skipped:
+            self._skipped(execution, node, reason)
         for node in step.ready:
-            if run.occupied >= run.max_parallel:
-                run.parked.append(node)
-            else:
-                run.occupied += 1
-                self._offer(execution, node)
+            self._ready(execution, run, node)
+
+    def work_off(self) -> bool:
+        """Carry out the next decisions of each workflow that has more than a turn's; whether some are left."""
+        for execution in list(self._behind.values()):
+            assert execution.run is not None
+            self._work_off(execution, execution.run)
+            self._finish_if_done(execution)
+        return bool(self._behind)
+
+    def forget(self) -> None:
+        """No workflow is under way."""
+        self._behind.clear()
+
+    def _work_off(self, execution: Execution, run: Run) -> None:
+        for _ in range(min(AT_ONCE, len(run.backlog))):
+            node, reason = run.backlog.popleft()
+            if reason is not None:
+                self._skipped(execution, node, reason)
+            elif run.progress.may_start(node):
+                self._ready(execution, run, node)
+        if not run.backlog:
+            self._behind.pop(execution.id, None)
+
+    def _skipped(self, execution: Execution, node: int, reason: SkipReason) -> None:
+        self._memory.batch.nodes_skipped.append(
+            rows.node_skipped(self._memory, execution, node, reason.value)
+        )
+
+    def _ready(self, execution: Execution, run: Run, node: int) -> None:
+        if run.paused:
+            run.held.append(node)
+        elif run.occupied >= run.max_parallel:
+            run.parked.append(node)
+        else:
+            run.occupied += 1
+            self._offer(execution, node)
 
     def _offer(self, execution: Execution, node: int) -> None:
         """A node is ready: queue it for a slot, or make the execution of the task it refers to."""
@@ -285,7 +356,7 @@ class Workflows:
     def _finish_if_done(self, execution: Execution) -> None:
         run = execution.run
         assert run is not None
-        if not run.progress.finished:
+        if not run.progress.finished or run.backlog:
             if self._memory.clock.monotonic() - run.reported >= PROGRESS_INTERVAL:
                 self._report(execution, run)
             return
