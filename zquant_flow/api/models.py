@@ -294,6 +294,7 @@ class WorkflowNodeOut(BaseModel):
     executor: str | None
     dependencies: list[str]
     trigger_rule: str
+    group: str
     execution_id: int | None = None
     status: str | None = None
 

@@ -261,6 +261,8 @@ class NodeForm(ActionForm):
     task_id: Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)] | None = None
     dependencies: list[Dependency] | None = None
     trigger_rule: TriggerRule | None = None
+    fail_on_partial: bool = False
+    group: Name | None = None
 
 
 class TaskForm(ActionForm):

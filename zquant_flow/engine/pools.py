@@ -12,6 +12,7 @@ from typing import Any
 
 from zquant_flow.core.model import TaskDef
 from zquant_flow.definitions.faults import did_you_mean
+from zquant_flow.definitions.registry import node_pool
 from zquant_flow.engine.dispatcher import Dispatcher
 from zquant_flow.engine.memory import Memory
 from zquant_flow.errors import PoolInSettings, PoolInUse, PoolNotFound
@@ -138,5 +139,5 @@ class Pools:
 def pools_of(task: TaskDef) -> set[str]:
     """The pools that a definition names."""
     nodes = task.workflow.nodes if task.workflow is not None else ()
-    actions = [task.action, *(node.action for node in nodes)]
-    return {action.pool for action in actions if action is not None and action.pool is not None}
+    named = [task.action.pool if task.action is not None else None, *map(node_pool, nodes)]
+    return {pool for pool in named if pool is not None}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from zquant_flow.core.graph import Plan, plan_workflow
-from zquant_flow.core.model import Action, TaskDef, Workflow
+from zquant_flow.core.model import Action, Node, TaskDef, Workflow, overridden
 from zquant_flow.core.progress import Progress, SkipReason, Step, survives_stop
 from zquant_flow.core.references import referenced_nodes, resolve
 from zquant_flow.core.status import Status, TriggerType, advance
@@ -242,9 +242,9 @@ class Workflows:
             action = definition.action
             self._dispatcher.add(execution, node, action.priority, action.pool)
             return
-        self._begin_reference(execution, node, definition.task, definition.arguments)
+        self._begin_reference(execution, node, definition.task, definition)
 
-    def _begin_reference(self, parent: Execution, node: int, name: str, arguments: Mapping[str, Any]) -> None:
+    def _begin_reference(self, parent: Execution, node: int, name: str, definition: Node) -> None:
         task = self._memory.by_name.get(name)
         if task is None:
             child = self._child(parent, node, parent.task, parent.definition, None)
@@ -253,10 +253,13 @@ class Workflows:
                 child, "task_missing", f"the node refers to task {name!r}, which is not registered"
             )
             return
-        child = self._child(parent, node, task, task.definition, task.definition.action)
+        action = task.definition.action
+        if action is not None:
+            action = overridden(action, definition.overrides)
+        child = self._child(parent, node, task, task.definition, action)
         child.params = {**task.definition.params, **parent.params}
         self._steps.admit(child, "workflow")
-        if not self._give_arguments(child, arguments):
+        if not self._give_arguments(child, definition.arguments):
             return
         if len(task.active) > task.limit:
             self._steps.wait_for_others(child)
@@ -324,6 +327,9 @@ class Workflows:
         if name in run.wanted:
             run.results[name] = {"result": None if result is None else json.loads(result)}
         was_stopped = run.progress.stopped
+        workflow = parent.definition.workflow
+        assert workflow is not None
+        status = seen_above(workflow.nodes[child.node], status)
         step = run.progress.finish(child.node, status)
         self._vacate(parent)
         self.follow(parent, step)
@@ -434,6 +440,11 @@ class Workflows:
         for child in list(run.children.values()):
             self._steps.terminate(child, why)
         self._finish_if_done(execution)
+
+
+def seen_above(node: Node, status: Status) -> Status:
+    """How a node has ended, as its workflow takes it."""
+    return Status.FAILED if status is Status.COMPLETED and node.fail_on_partial else status
 
 
 def _wanted(workflow: Workflow) -> frozenset[str]:
