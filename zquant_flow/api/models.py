@@ -620,6 +620,13 @@ class PoolIn(BaseModel):
     description: Annotated[Storable, Field(max_length=1000)] | None = None
 
 
+class PoolSource(StrEnum):
+    """Where a pool is made."""
+
+    SETTINGS = "settings"
+    API = "api"
+
+
 class PoolOut(BaseModel):
     """A limit that tasks share. `executions` hold its places; `source` is `settings` for one of `zquant-flow.toml`."""
 
@@ -628,7 +635,7 @@ class PoolOut(BaseModel):
     used: int
     waiting: int
     description: str
-    source: Literal["settings", "api"]
+    source: PoolSource
     executions: list[int]
 
 

@@ -59,10 +59,9 @@ class Pools:
         """The places of each."""
         return {name: row.slots for name, row in self._rows.items()} | self._settings
 
-    def put(self, name: str, slots: int, description: str | None, actor: str) -> bool:
-        """Make a pool, or change one; whether it is new. Raises PoolInSettings."""
+    def put(self, name: str, slots: int, description: str | None, actor: str) -> None:
+        """Make a pool, or change one. Raises PoolInSettings."""
         self._refuse_settings(name)
-        is_new = name not in self._rows
         memory = self._memory
         store.put(
             self._database,
@@ -74,7 +73,6 @@ class Pools:
             term=memory.term,
         )
         self.load()
-        return is_new
 
     def delete(self, name: str, definitions: Iterable[TaskDef]) -> None:
         """Delete a pool that nobody names. Raises PoolInSettings, PoolNotFound, PoolInUse."""
