@@ -2,7 +2,16 @@ from datetime import timedelta
 
 import pytest
 
-from zquant_flow.core.model import Backoff, Node, OnFailure, TriggerRule, WorkflowType, decode, encode
+from zquant_flow.core.model import (
+    Backoff,
+    Node,
+    OnFailure,
+    Overrides,
+    TriggerRule,
+    WorkflowType,
+    decode,
+    encode,
+)
 from zquant_flow.definitions.schema import DefinitionErrors, parse_definition
 
 EXECUTORS = {"command": None, "python": None, "example": None}
@@ -93,8 +102,8 @@ def test_the_workflows_bounds_are_defaults_for_inline_nodes_and_the_nodes_own_wi
 
 
 def test_a_node_that_refers_to_a_task_does_not_change_it_silently():
-    found = faults(tasks=[{"task": "t", "timeout": 5}])
-    assert found["tasks.0.timeout"][0] == "not_available"
+    found = faults(tasks=[{"task": "t", "command": "x"}])
+    assert found["tasks.0.command"][0] == "conflict"
 
 
 def test_an_unknown_dependency_is_named_with_the_nearest_node():
@@ -121,7 +130,7 @@ def test_a_node_needs_a_name_and_something_to_run():
     found = faults(tasks=[{"command": "x"}, {"name": "b"}, {"name": "c", "command": "x", "task": "t"}])
     assert found["tasks.0.name"][0] == "missing"
     assert found["tasks.1"][0] == "nothing_to_run"
-    assert found["tasks.2.command"][0] == "not_available"
+    assert found["tasks.2.command"][0] == "conflict"
 
 
 def test_a_workflow_has_no_command_of_its_own():
@@ -255,3 +264,16 @@ def test_twenty_thousand_nodes_are_planned_in_seconds():
         for i in range(20_000)
     ]
     assert len(workflow(workflow_type="parallel", tasks=chain).nodes) == 20_000
+
+
+def test_a_reference_says_what_it_changes_of_its_task():
+    found = workflow(tasks=[{"task": "t", "timeout": "none", "max_retries": 2, "pool": "p", "group": "g/h"}])
+    [node] = found.nodes
+    assert node.overrides == Overrides(unbounded=True, max_retries=2, pool="p")
+    assert node.group == "g/h"
+    assert workflow(tasks=[{"task": "t"}]).nodes[0].overrides is None
+
+
+def test_fail_on_partial_is_for_nodes_that_refer_to_a_workflow():
+    found = faults(tasks=[{"name": "a", "command": "x", "fail_on_partial": True}])
+    assert found["tasks.0.fail_on_partial"][0] == "conflict"

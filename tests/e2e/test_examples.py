@@ -54,6 +54,7 @@ def test_every_example_is_listed_and_none_has_an_error(client):
         (PIPELINE, "market/nightly.yaml"),
         ("quotes_in_a_pool", "pools.yaml"),
         ("downloads_in_a_pool", "downloads.py"),
+        ("fetch_twice", "overrides.yaml"),
     ]:
         assert client.find(name)["source"] == source
 
@@ -263,6 +264,19 @@ def test_downloads_share_the_two_places_of_their_pool(client):
     nodes = nodes_of(client.succeeded("quotes_in_a_pool"))
     assert most_at_once(nodes.values()) == 2
     assert min(nodes.values(), key=lambda node: node["id"])["node"] == "bonds"
+
+
+def test_a_node_changes_the_task_it_refers_to_for_itself_alone(client):
+    found = client.succeeded("fetch_twice")
+    nodes = nodes_of(found)
+    assert client.log(nodes["patient"]["id"]) == "fetched as anybody\n"
+    assert client.log(nodes["hasty"]["id"]) == "fetched as hasty\n"
+    graph = client.get(f"/tasks/{found['task_id']}/workflow")
+    assert {node["name"]: node["group"] for node in graph["nodes"]} == {
+        "patient": "fetch/slow",
+        "hasty": "fetch/quick",
+        "report": "",
+    }
 
 
 def test_functions_share_a_pool_too(client):

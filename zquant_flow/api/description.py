@@ -32,6 +32,7 @@ _TAGS = {
     "logs": "What executions wrote.",
     "events": "What changes, as it changes.",
     "statistics": "Counts, rates and durations.",
+    "pools": "Limits that tasks share.",
     "tokens": "Who may ask.",
     "system": "What is installed here, and what could not be loaded.",
     "health": "For machines; from this machine no token is needed.",
@@ -57,6 +58,8 @@ _HEADERS = {
 _HEADERS_OF_ANSWERS = {"ETag": "For `If-Match`.", "X-Next-Offset": "The `offset` to go on with."}
 _ALSO: Mapping[str, tuple[int, ...]] = {
     "trigger_task": (409,),
+    "put_pool": (409,),
+    "delete_pool": (409,),
     "create_task": (409,),
     "change_task": (409,),
     "delete_task": (409,),

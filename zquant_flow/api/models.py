@@ -320,6 +320,7 @@ class WorkflowNodeOut(BaseModel):
     executor: str | None
     dependencies: list[str]
     trigger_rule: str
+    group: str
     execution_id: int | None = None
     status: str | None = None
 
@@ -647,6 +648,13 @@ class PoolIn(BaseModel):
     description: Annotated[Storable, Field(max_length=1000)] | None = None
 
 
+class PoolSource(StrEnum):
+    """Where a pool is made."""
+
+    SETTINGS = "settings"
+    API = "api"
+
+
 class PoolOut(BaseModel):
     """A limit that tasks share. `executions` hold its places; `source` is `settings` for one of `zquant-flow.toml`."""
 
@@ -655,7 +663,7 @@ class PoolOut(BaseModel):
     used: int
     waiting: int
     description: str
-    source: Literal["settings", "api"]
+    source: PoolSource
     executions: list[int]
 
 

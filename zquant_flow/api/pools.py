@@ -16,7 +16,7 @@ from zquant_flow.definitions.forms import check_name
 
 router = APIRouter(prefix="/pools", tags=["pools"], dependencies=[Depends(signed_in)])
 
-PoolName = Annotated[str, Path(), AfterValidator(check_name)]
+PoolName = Annotated[str, Path(description="The name of a pool."), AfterValidator(check_name)]
 
 
 @router.get("", operation_id="list_pools", response_model=PoolPage)
@@ -26,13 +26,10 @@ def list_pools(control: Ctl) -> Response:
     return Json({"pools": found, "total": len(found)})
 
 
-@router.put(
-    "/{name:path}", operation_id="put_pool", response_model=PoolOut, responses={201: {"model": PoolOut}}
-)
+@router.put("/{name:path}", operation_id="put_pool", response_model=PoolOut)
 def put_pool(control: Ctl, actor: Actor, name: PoolName, body: PoolIn) -> Response:
     """Make a pool, or change its places; files that waited for it are loaded. One that shrinks drains."""
-    found, is_new = control.operations.put_pool(name, body.slots, body.description, actor=actor)
-    return Json(found, status_code=201 if is_new else 200)
+    return Json(control.operations.put_pool(name, body.slots, body.description, actor=actor))
 
 
 @router.delete("/{name:path}", status_code=204, operation_id="delete_pool")

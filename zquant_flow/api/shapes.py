@@ -8,7 +8,16 @@ from typing import Any
 
 from zquant_flow.api.models import AttemptOut, ExecutionOut
 from zquant_flow.core.instants import from_micros
-from zquant_flow.core.model import DEFAULT_RETRY_INTERVAL, Action, After, Isolation, Node, TaskDef, Workflow
+from zquant_flow.core.model import (
+    DEFAULT_RETRY_INTERVAL,
+    Action,
+    After,
+    Isolation,
+    Node,
+    TaskDef,
+    Workflow,
+    encode_overrides,
+)
 from zquant_flow.core.params import json_schema
 from zquant_flow.core.status import Status, schedule_status
 from zquant_flow.definitions.json_values import MAX_DEPTH, to_plain
@@ -319,6 +328,12 @@ def _workflow_config(workflow: Workflow) -> dict[str, Any]:
             out["trigger_rule"] = node.trigger_rule.value
         if node.when is not None:
             out["when"] = node.when
+        if node.overrides is not None:
+            out |= encode_overrides(node.overrides)
+        if node.fail_on_partial:
+            out["fail_on_partial"] = True
+        if node.group:
+            out["group"] = node.group
         nodes.append(out)
     return {
         "workflow_type": workflow.workflow_type.value,

@@ -165,6 +165,7 @@ def _node(control: Control, node: Node, state: Any | None, has_run: bool) -> dic
         "executor": node.action.executor if node.action else None,
         "dependencies": list(node.dependencies),
         "trigger_rule": node.trigger_rule.value,
+        "group": node.group,
         "execution_id": state.id if state else None,
         "status": state.status if state else waiting,
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -158,6 +158,43 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Overrides:
+    """What a node that refers to a task changes of it; None leaves the task's own. `unbounded` lifts the timeout."""
+
+    timeout: timedelta | None = None
+    unbounded: bool = False
+    max_retries: int | None = None
+    retry_interval: timedelta | None = None
+    retry_backoff: Backoff | None = None
+    priority: int | None = None
+    pool: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    working_dir: str | None = None
+    isolation: Isolation | None = None
+
+
+def overridden(action: Action, by: Overrides | None) -> Action:
+    """The action as a node that refers to its task has it: what the node says wins (SEMANTICS §8.4)."""
+    if by is None:
+        return action
+    retry = action.retry
+    return replace(
+        action,
+        timeout=None if by.unbounded else by.timeout or action.timeout,
+        retry=RetryPolicy(
+            max_retries=retry.max_retries if by.max_retries is None else by.max_retries,
+            interval=retry.interval if by.retry_interval is None else by.retry_interval,
+            backoff=by.retry_backoff or retry.backoff,
+        ),
+        priority=action.priority if by.priority is None else by.priority,
+        pool=by.pool or action.pool,
+        env={**action.env, **by.env},
+        working_dir=by.working_dir or action.working_dir,
+        isolation=by.isolation or action.isolation,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """One place in a workflow: inline (`action`) or a reference to a registered task (`task`, by name).
 
@@ -172,6 +209,11 @@ class Node:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     when: str | None = None
     """An expression: the node is skipped where it is false once its rule is met."""
+    overrides: Overrides | None = None
+    fail_on_partial: bool = False
+    """Whether a nested workflow that ends `completed` has failed, as this one sees it."""
+    group: str = ""
+    """For people: nodes of one group are shown together; `/` nests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -383,12 +425,7 @@ def _encode_retry(retry: RetryPolicy) -> dict[str, Any]:
     _put(out, "max_retries", retry.max_retries, 0)
     _put(out, "retry_interval", _seconds(retry.interval), _seconds(DEFAULT_RETRY_INTERVAL))
     if retry.backoff:
-        backoff = retry.backoff
-        out["retry_backoff"] = {
-            "factor": backoff.factor,
-            "cap": _seconds(backoff.cap),
-            "jitter": backoff.jitter,
-        }
+        out["retry_backoff"] = _encode_backoff(retry.backoff)
     return out
 
 
@@ -398,9 +435,7 @@ def _decode_retry(encoded: Mapping[str, Any]) -> RetryPolicy:
     return RetryPolicy(
         max_retries=get("max_retries", 0),
         interval=timedelta(seconds=get("retry_interval", 60)),
-        backoff=Backoff(factor=backoff["factor"], cap=_delta(backoff["cap"]), jitter=backoff["jitter"])
-        if backoff
-        else None,
+        backoff=_decode_backoff(backoff) if backoff else None,
     )
 
 
@@ -448,9 +483,54 @@ def _encode_node(node: Node) -> dict[str, Any]:
     _put(out, "task", node.task, None)
     _put(out, "arguments", dict(node.arguments), {})
     _put(out, "when", node.when, None)
+    _put(out, "fail_on_partial", node.fail_on_partial, False)
+    _put(out, "group", node.group, "")
+    if node.overrides:
+        out["overrides"] = encode_overrides(node.overrides)
     if node.action:
         out["action"] = _encode_action(node.action)
     return out
+
+
+def encode_overrides(by: Overrides) -> dict[str, Any]:
+    """Overrides as plain JSON values, in the words of files; those that are not set are left out."""
+    out: dict[str, Any] = {}
+    _put(out, "timeout", "none" if by.unbounded else _seconds(by.timeout), None)
+    _put(out, "max_retries", by.max_retries, None)
+    _put(out, "retry_interval", _seconds(by.retry_interval), None)
+    if by.retry_backoff:
+        out["retry_backoff"] = _encode_backoff(by.retry_backoff)
+    _put(out, "priority", by.priority, None)
+    _put(out, "pool", by.pool, None)
+    _put(out, "env", dict(by.env), {})
+    _put(out, "working_dir", by.working_dir, None)
+    _put(out, "isolation", by.isolation and by.isolation.value, None)
+    return out
+
+
+def _decode_overrides(encoded: Mapping[str, Any]) -> Overrides:
+    get = encoded.get
+    timeout, isolation, backoff = get("timeout"), get("isolation"), get("retry_backoff")
+    return Overrides(
+        timeout=None if timeout == "none" else _delta(timeout),
+        unbounded=timeout == "none",
+        max_retries=get("max_retries"),
+        retry_interval=_delta(get("retry_interval")),
+        retry_backoff=_decode_backoff(backoff) if backoff else None,
+        priority=get("priority"),
+        pool=get("pool"),
+        env=get("env", {}),
+        working_dir=get("working_dir"),
+        isolation=Isolation(isolation) if isolation else None,
+    )
+
+
+def _encode_backoff(backoff: Backoff) -> dict[str, Any]:
+    return {"factor": backoff.factor, "cap": _seconds(backoff.cap), "jitter": backoff.jitter}
+
+
+def _decode_backoff(encoded: Mapping[str, Any]) -> Backoff:
+    return Backoff(factor=encoded["factor"], cap=_delta(encoded["cap"]), jitter=encoded["jitter"])
 
 
 def _decode_node(encoded: Mapping[str, Any]) -> Node:
@@ -464,4 +544,7 @@ def _decode_node(encoded: Mapping[str, Any]) -> Node:
         task=get("task"),
         arguments=get("arguments", {}),
         when=get("when"),
+        overrides=_decode_overrides(encoded["overrides"]) if "overrides" in encoded else None,
+        fail_on_partial=get("fail_on_partial", False),
+        group=get("group", ""),
     )

@@ -331,6 +331,8 @@ class NodeForm(ActionForm):
     dependencies: list[Dependency] | None = None
     trigger_rule: TriggerRule | None = None
     when: Condition | None = None
+    fail_on_partial: bool = False
+    group: Name | None = None
 
 
 def _list_of_one(value: Any) -> Any:

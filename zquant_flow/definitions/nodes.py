@@ -9,9 +9,9 @@ from typing import Any
 
 from zquant_flow.core.expressions import bare
 from zquant_flow.core.graph import plan_nodes
-from zquant_flow.core.model import Node, OnFailure, TriggerRule, Workflow, WorkflowType
+from zquant_flow.core.model import Node, OnFailure, Overrides, TriggerRule, Workflow, WorkflowType
 from zquant_flow.core.references import fault_of, references
-from zquant_flow.definitions.actions import Executors, build_action
+from zquant_flow.definitions.actions import Executors, build_action, build_retry
 from zquant_flow.definitions.faults import FieldError, Path, did_you_mean
 from zquant_flow.definitions.forms import UNBOUNDED, NodeForm, TaskForm
 from zquant_flow.definitions.templates import (
@@ -26,9 +26,10 @@ from zquant_flow.errors import GraphError
 from zquant_flow.wording import joined, say
 
 TaskNames = Callable[[int], str | None]
-_OF_THE_TASK = (
-    *("executor", "command", "python", "config", "shell", "env", "working_dir", "timeout", "max_retries"),
-    *("retry_interval", "retry_backoff", "priority", "pool", "isolation"),
+_OF_THE_TASK = ("executor", "command", "python", "config", "shell")
+_OVERRIDES = (
+    *("timeout", "max_retries", "retry_interval", "retry_backoff", "priority", "pool", "env", "working_dir"),
+    "isolation",
 )
 
 
@@ -94,10 +95,14 @@ class _Builder:
         self._check_references(index, arguments)
         if form.when is not None:
             check_text(form.when, (*base, "when"), Known(self._params, self._known), self._errors)
-        action = None
+        action = overrides = None
         if form.task is not None or form.task_id is not None:
             self._check_task(index, form)
+            overrides = _overrides(form)
         else:
+            if form.fail_on_partial:
+                message = say("node {name!r} refers to no workflow: leave out fail_on_partial", name=name)
+                self._fault((*base, "fail_on_partial"), message, "conflict")
             before = len(self._errors)
             action = build_action(form, base, self._executors, self._folder, self._errors, self._form)
             if action is None and len(self._errors) == before:
@@ -117,6 +122,9 @@ class _Builder:
             task=self._tasks[index],
             arguments=arguments,
             when=None if form.when is None else bare(form.when),
+            overrides=overrides,
+            fail_on_partial=form.fail_on_partial,
+            group=form.group or "",
         )
 
     def _referenced_task(self, form: NodeForm) -> str | None:
@@ -149,11 +157,11 @@ class _Builder:
         for word in _OF_THE_TASK:
             if getattr(form, word) is not None:
                 message = say(
-                    "node {name!r} refers to a task, and {word!r} belongs to that task: set it there (changing it here is not available in this version)",
+                    "node {name!r} refers to a task, and {word!r} belongs to that task: set it there",
                     name=self._names[index],
                     word=word,
                 )
-                self._fault((*base, word), message, "not_available")
+                self._fault((*base, word), message, "conflict")
         if form.task is not None and form.task_id is not None:
             self._fault(
                 (*base, "task_id"), say("task and task_id name the same thing: keep one of them"), "conflict"
@@ -238,6 +246,25 @@ class _Builder:
 
     def _fault(self, path: Path, message: str, code: str) -> None:
         self._errors.append(FieldError(path, message, code))
+
+
+def _overrides(form: NodeForm) -> Overrides | None:
+    """What a reference says of the task that it refers to; None where it says nothing."""
+    if all(getattr(form, word) is None for word in _OVERRIDES):
+        return None
+    unbounded = form.timeout == UNBOUNDED
+    return Overrides(
+        timeout=None if unbounded else form.timeout,  # type: ignore[arg-type]
+        unbounded=unbounded,
+        max_retries=form.max_retries,
+        retry_interval=form.retry_interval,
+        retry_backoff=build_retry(form, None).backoff,
+        priority=form.priority,
+        pool=form.pool,
+        env=form.env or {},
+        working_dir=form.working_dir,
+        isolation=form.isolation,
+    )
 
 
 def _check_order(nodes: Sequence[Node], errors: list[FieldError]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from zquant_flow.core.model import TaskDef
+from zquant_flow.core.model import Node, TaskDef, encode_overrides
 from zquant_flow.definitions.calendars import Known, objections
 from zquant_flow.definitions.faults import did_you_mean
 from zquant_flow.definitions.loader import LoadedDefinition, LoadedFile, LoadError
@@ -247,6 +247,7 @@ class _Planner:
                     _error(loaded, code, message, field=word)
                     for word, code, message in objections(loaded.task, self.known)
                 )
+            found += self._overriding(loaded, own)
         return found or [error for loaded in file.definitions for error in self._circles(loaded, own)]
 
     def _missing(self, loaded: LoadedDefinition, own: Mapping[str, LoadedDefinition]) -> list[LoadError]:
@@ -278,6 +279,32 @@ class _Planner:
             for name in _awaited(loaded.task)
             if name not in own and name not in self.owner
         ]
+
+    def _overriding(self, loaded: LoadedDefinition, own: Mapping[str, LoadedDefinition]) -> list[LoadError]:
+        """Nodes that change what a workflow they refer to has no say in: it has no attempt of its own."""
+        nodes = loaded.task.workflow.nodes if loaded.task.workflow is not None else ()
+        found: list[LoadError] = []
+        for position, node in enumerate(nodes):
+            if node.task is None or (node.overrides is None and not node.fail_on_partial):
+                continue
+            task = self._definition(node.task, own)
+            if task is None:
+                continue
+            if task.workflow is not None and node.overrides is not None:
+                word = next(iter(encode_overrides(node.overrides)), "env")
+                message = say(
+                    "node {node!r} refers to the workflow {name!r}, and {word!r} belongs to its nodes: set it there",
+                    node=node.name,
+                    name=task.name,
+                    word=word,
+                )
+                found.append(_error(loaded, "conflict", message, field=f"tasks.{position}.{word}"))
+            elif task.workflow is None and node.fail_on_partial:
+                message = say(
+                    "node {name!r} refers to no workflow: leave out fail_on_partial", name=node.name
+                )
+                found.append(_error(loaded, "conflict", message, field=f"tasks.{position}.fail_on_partial"))
+        return found
 
     def _poolless(self, loaded: LoadedDefinition) -> list[LoadError]:
         return [
@@ -449,12 +476,20 @@ def _wanted(task: TaskDef) -> set[str]:
     return {*(name for *_, name in _references(task)), *_awaited(task)}
 
 
+def node_pool(node: Node) -> str | None:
+    """The pool that a node names, for its own work or for the task that it refers to."""
+    if node.action is not None:
+        return node.action.pool
+    return node.overrides.pool if node.overrides is not None else None
+
+
 def _pools(task: TaskDef) -> list[tuple[str, str]]:
     """(field, pool) of every action that names one."""
     found = [("pool", task.action.pool)] if task.action is not None and task.action.pool else []
     for position, node in enumerate(task.workflow.nodes if task.workflow is not None else ()):
-        if node.action is not None and node.action.pool:
-            found.append((f"tasks.{position}.pool", node.action.pool))
+        pool = node_pool(node)
+        if pool:
+            found.append((f"tasks.{position}.pool", pool))
     return found
 
 

@@ -220,6 +220,8 @@ def _stands_alone(execution: Execution) -> bool:
     workflow = execution.definition.workflow
     if workflow is not None:
         return not any(node.task or (node.action and node.action.pool) for node in workflow.nodes)
+    if execution.action is not execution.definition.action:
+        return False  # its node has changed what the task says, and only this engine knows the node
     if execution.action is None or execution.action.pool is not None:
         return False
     return execution.parent is None or "nodes" not in str(execution.action.config)

@@ -83,6 +83,7 @@ class Lifecycle:
         self._doomed.clear()
         self._standing.clear()
         self.backfills.forget()
+        self.workflows.forget()
 
     def take_effects(self) -> Effects:
         """The turn's effects, and an empty collection in their place."""

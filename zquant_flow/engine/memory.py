@@ -13,7 +13,7 @@ from typing import Any
 from zquant_flow.clock import Clock
 from zquant_flow.core.graph import Plan
 from zquant_flow.core.model import Action, Overlap, TaskDef
-from zquant_flow.core.progress import Progress
+from zquant_flow.core.progress import Progress, SkipReason
 from zquant_flow.core.status import Status, TriggerType
 from zquant_flow.store.batch import Batch, Row
 
@@ -147,6 +147,8 @@ class Run:
     progress: Progress
     max_parallel: int
     children: dict[int, Execution] = field(default_factory=dict)
+    backlog: deque[tuple[int, SkipReason | None]] = field(default_factory=deque)
+    """What its progress has decided and nobody has carried out yet: nodes that may start, and skipped ones with the reason."""
     parked: deque[int] = field(default_factory=deque)
     """Nodes that are ready and wait for `max_parallel`."""
     paused: bool = False

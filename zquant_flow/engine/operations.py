@@ -223,19 +223,17 @@ class Operations(Controls):
         found: Standing = self._call(lambda: self._engine.pools.standing(pool, executions))
         return found
 
-    def put_pool(
-        self, name: str, slots: int, description: str | None, *, actor: str
-    ) -> tuple[dict[str, Any], bool]:
-        """Make a pool, or change it; how it is, and whether it is new. Raises PoolInSettings."""
+    def put_pool(self, name: str, slots: int, description: str | None, *, actor: str) -> dict[str, Any]:
+        """Make a pool, or change it; how it is now. Raises PoolInSettings."""
 
-        def work() -> tuple[dict[str, Any], bool]:
+        def work() -> dict[str, Any]:
             pools = self._engine.pools
-            is_new = pools.put(name, slots, description, actor)
+            pools.put(name, slots, description, actor)
             self._note("put_pool", actor, detail=f"{name}: {slots}")
             self._engine.registrar.take_pools(pools.slots)
-            return pools.described(name), is_new
+            return pools.described(name)
 
-        found: tuple[dict[str, Any], bool] = self._call(work)
+        found: dict[str, Any] = self._call(work)
         return found
 
     def delete_pool(self, name: str, *, actor: str) -> None:

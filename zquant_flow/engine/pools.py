@@ -12,6 +12,7 @@ from typing import Any
 
 from zquant_flow.core.model import TaskDef
 from zquant_flow.definitions.faults import did_you_mean
+from zquant_flow.definitions.registry import node_pool
 from zquant_flow.engine.dispatcher import Dispatcher
 from zquant_flow.engine.memory import Memory
 from zquant_flow.errors import PoolInSettings, PoolInUse, PoolNotFound
@@ -58,10 +59,9 @@ class Pools:
         """The places of each."""
         return {name: row.slots for name, row in self._rows.items()} | self._settings
 
-    def put(self, name: str, slots: int, description: str | None, actor: str) -> bool:
-        """Make a pool, or change one; whether it is new. Raises PoolInSettings."""
+    def put(self, name: str, slots: int, description: str | None, actor: str) -> None:
+        """Make a pool, or change one. Raises PoolInSettings."""
         self._refuse_settings(name)
-        is_new = name not in self._rows
         memory = self._memory
         store.put(
             self._database,
@@ -73,7 +73,6 @@ class Pools:
             term=memory.term,
         )
         self.load()
-        return is_new
 
     def delete(self, name: str, definitions: Iterable[TaskDef]) -> None:
         """Delete a pool that nobody names. Raises PoolInSettings, PoolNotFound, PoolInUse."""
@@ -138,5 +137,5 @@ class Pools:
 def pools_of(task: TaskDef) -> set[str]:
     """The pools that a definition names."""
     nodes = task.workflow.nodes if task.workflow is not None else ()
-    actions = [task.action, *(node.action for node in nodes)]
-    return {action.pool for action in actions if action is not None and action.pool is not None}
+    named = [task.action.pool if task.action is not None else None, *map(node_pool, nodes)]
+    return {pool for pool in named if pool is not None}

@@ -15,6 +15,7 @@ from zquant_flow.core.status import FINAL, Status
 from zquant_flow.engine.lifecycle import Lifecycle
 from zquant_flow.engine.memory import Execution, Memory
 from zquant_flow.engine.remembering import Remembering
+from zquant_flow.engine.workflows import seen_above
 from zquant_flow.store import queries
 from zquant_flow.store.database import Database
 
@@ -149,7 +150,11 @@ class _Recovery:
         run = execution.run = self._lifecycle.workflows.new_run(execution, workflow)
         run.paused = execution.status is Status.PAUSED
         position = {name: index for index, name in enumerate(run.plan.names)}
-        ended = [(position[row.node], Status(row.status)) for row in below if Status(row.status) in FINAL]
+        ended = [
+            (position[row.node], seen_above(workflow.nodes[position[row.node]], Status(row.status)))
+            for row in below
+            if Status(row.status) in FINAL
+        ]
         started = [position[row.node] for row in below if Status(row.status) not in FINAL]
         run.occupied = len(started)
         for row in below:

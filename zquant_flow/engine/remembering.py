@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from zquant_flow.core.model import TaskDef, decode
+from zquant_flow.core.model import TaskDef, decode, overridden
 from zquant_flow.core.status import Status, TriggerType
 from zquant_flow.definitions.registry import Entry
 from zquant_flow.engine.memory import Execution, Memory, Task
@@ -34,9 +34,12 @@ class Remembering:
         action = definition.action
         if parent is not None and parent.run is not None:
             node = parent.run.plan.names.index(row.node)
+            assert parent.definition.workflow is not None
+            place = parent.definition.workflow.nodes[node]
             if row.inline:
-                assert parent.definition.workflow is not None
-                action = parent.definition.workflow.nodes[node].action
+                action = place.action
+            elif action is not None:
+                action = overridden(action, place.overrides)
         execution = Execution(
             id=row.id,
             task=task,

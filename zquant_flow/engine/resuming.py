@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from zquant_flow.core.graph import Plan
@@ -49,7 +50,7 @@ class Resuming:
         return workflow.nodes if workflow is not None else ()
 
     def _is_unchanged(self, before: Node | None, now: Node, row: Any) -> bool:
-        if before != now:
+        if before is None or replace(before, group="") != replace(now, group=""):
             return False
         if now.task is None:
             return True

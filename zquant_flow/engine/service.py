@@ -132,6 +132,7 @@ class Engine:
         self.resuming = Resuming(database, self.memory)
         self.keys = Keys(database, self.memory)
         self.lifecycle = Lifecycle(self.memory, self._dispatcher, self._wake_after, self.resuming.successes)
+        self.lifecycle.workflows.aside = self._do_aside
         self.letters = Letters(database, self.memory, self.lifecycle, self._dispatcher, self.lease)
         if self.lease.shared:
             self.lifecycle.elsewhere = self.letters
@@ -358,6 +359,18 @@ class Engine:
     def _post(self, work: Callable[[], None]) -> None:
         self._inbox.put(work)
 
+    def _do_aside(self, work: Callable[[], object], then: Callable[[], None]) -> None:
+        """Do `work` in a thread of its own, that nobody waits for, and `then` in the engine's; what failed is logged."""
+
+        def run() -> None:
+            try:
+                work()
+            except Exception:
+                log.exception("what was done aside has failed", extra={"action": "aside_failed"})
+            self._post(then)
+
+        threading.Thread(target=run, name="aside", daemon=True).start()
+
     def _from_backend(self, frame: Frame) -> None:
         self._post(lambda: self._worker.take(frame))
 
@@ -437,6 +450,8 @@ class Engine:
         self._finish_turn()
 
     def _finish_turn(self) -> None:
+        if self.lifecycle.workflows.work_off():
+            self._post(lambda: None)  # the rest has a turn of its own, after what has come meanwhile
         self.lifecycle.dispatch()
         orders = self._worker.orders_for(self.lifecycle.effects)
         self.events.flush()

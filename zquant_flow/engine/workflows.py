@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections import ChainMap, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from zquant_flow.core.expressions import evaluate
 from zquant_flow.core.graph import Plan, plan_workflow
-from zquant_flow.core.model import Action, TaskDef, Workflow
+from zquant_flow.core.model import Action, Node, TaskDef, Workflow, overridden
 from zquant_flow.core.params import fitted
 from zquant_flow.core.progress import Progress, SkipReason, Step, survives_stop
 from zquant_flow.core.references import resolve
@@ -27,6 +27,10 @@ from zquant_flow.errors import ExpressionError, ZquantFlowError
 from zquant_flow.wording import say
 
 PLANS_KEPT = 200
+LARGE = 2000
+"""A workflow of more nodes is planned beside the engine's thread."""
+AT_ONCE = 1000
+"""Decisions about nodes that one run has carried out in a turn: others wait for it."""
 PROGRESS_INTERVAL = 0.25
 """Seconds between two writes of a workflow's progress."""
 
@@ -92,17 +96,17 @@ class Workflows:
         self._reusable = reusable
         self.session_days: SessionDays = lambda execution: {}
         """The trading sessions around an execution, for expressions."""
+        self.aside: Callable[[Callable[[], object], Callable[[], None]], None] | None = None
+        """Does what takes long outside of the engine's thread, then something inside of it; None where there is no other."""
         self._plans: dict[tuple[int, int], tuple[Plan, frozenset[str]]] = {}
+        self._begun: dict[int, tuple[Run, Step]] = {}
+        """Runs that were made aside, with what they begin with."""
+        self._behind: dict[int, Execution] = {}
+        """Workflows with a backlog."""
 
     def new_run(self, execution: Execution, workflow: Workflow) -> Run:
         """The memory of a workflow's run, nothing started yet."""
-        key = (execution.task.id, execution.version)
-        known = self._plans.get(key)
-        if known is None:
-            if len(self._plans) > 200:
-                self._plans.clear()
-            known = self._plans[key] = plan_workflow(workflow), _wanted(workflow)
-        plan, wanted = known
+        plan, wanted = self._plan(execution, workflow)
         progress = Progress(
             plan,
             [node.trigger_rule for node in workflow.nodes],
@@ -113,13 +117,46 @@ class Workflows:
             plan=plan, progress=progress, max_parallel=workflow.max_parallel or UNBOUNDED, wanted=wanted
         )
 
+    def _plan(self, execution: Execution, workflow: Workflow) -> tuple[Plan, frozenset[str]]:
+        key = (execution.task.id, execution.version)
+        found = self._plans.get(key)
+        if found is None:
+            found = plan_workflow(workflow), _wanted(workflow)
+            if len(self._plans) > PLANS_KEPT:
+                self._plans.clear()
+            self._plans[key] = found
+        return found
+
+    def _is_planned(self, execution: Execution, workflow: Workflow) -> bool:
+        """Whether it can start at once; a large one is planned aside, and starts then, if it is still to."""
+        known = (execution.task.id, execution.version) in self._plans
+        if known or self.aside is None or len(workflow.nodes) <= LARGE:
+            return True
+
+        def planned() -> None:
+            still = self._memory.executions.get(execution.id) is execution
+            if still and execution.status is Status.PENDING and execution.engine is None:
+                self._steps.proceed(execution)
+            self._begun.pop(execution.id, None)
+
+        self.aside(lambda: self._begin_aside(execution, workflow), planned)
+        return False
+
+    def _begin_aside(self, execution: Execution, workflow: Workflow) -> None:
+        run = self.new_run(execution, workflow)
+        if execution.resume_from is None:
+            self._begun[execution.id] = run, run.progress.start()
+
     def start(self, execution: Execution, workflow: Workflow) -> None:
-        execution.run = self.new_run(execution, workflow)
+        if not self._is_planned(execution, workflow):
+            return
+        begun = self._begun.pop(execution.id, None)
+        execution.run = begun[0] if begun is not None else self.new_run(execution, workflow)
         self._steps.mark_running(execution)
         if workflow.timeout is not None:
             self.watch(execution, workflow.timeout.total_seconds())
         if execution.resume_from is None:
-            self.follow(execution, execution.run.progress.start())
+            self.follow(execution, begun[1] if begun is not None else execution.run.progress.start())
         else:
             self.follow(execution, self._take_over(execution, execution.run))
         self._finish_if_done(execution)
@@ -152,31 +189,73 @@ class Workflows:
         self._wake(seconds, overdue)
 
     def follow(self, execution: Execution, step: Step) -> None:
-        """Carry out what a workflow's progress says: queue the ready nodes, write the skipped ones.
+        """Carry out what a workflow's progress says: queue the ready nodes, write the skipped ones; of many the first ones now.
 
         A condition that is not met makes a further step; a loop, where recursion would dive through a long workflow.
         """
         run = execution.run
         assert run is not None
-        due = deque([step])
+        due, decided = deque([step]), 0
         while due:
+            decided += len(due[0].skipped) + len(due[0].ready)
+            if run.backlog or decided > AT_ONCE:
+                self._put_off(execution, run, due)
+                return
             step = due.popleft()
-            if step.skipped:
-                self._memory.batch.nodes_skipped.extend(
-                    rows.node_skipped(self._memory, execution, node, reason.value)
-                    for node, reason in step.skipped
-                )
-            if run.paused:
-                run.held += step.ready
-                continue
+            for node, reason in step.skipped:
+                self._skipped(execution, node, reason)
             for node in step.ready:
-                if (skipped := self._passed_over(execution, node)) is not None:
-                    due.append(skipped)
-                elif run.occupied >= run.max_parallel:
-                    run.parked.append(node)
-                else:
-                    run.occupied += 1
-                    self._offer(execution, node)
+                if (further := self._ready(execution, run, node)) is not None:
+                    due.append(further)
+
+    def work_off(self) -> bool:
+        """Carry out the next decisions of each workflow that has more than a turn's; whether some are left."""
+        for execution in list(self._behind.values()):
+            assert execution.run is not None
+            self._work_off(execution, execution.run)
+            self._finish_if_done(execution)
+        return bool(self._behind)
+
+    def forget(self) -> None:
+        """No workflow is under way."""
+        self._behind.clear()
+
+    def _put_off(self, execution: Execution, run: Run, steps: Iterable[Step]) -> None:
+        """Of so many decisions only the first ones are for this turn."""
+        for step in steps:
+            run.backlog.extend(step.skipped)
+            run.backlog.extend((node, None) for node in step.ready)
+        if execution.id not in self._behind:
+            self._behind[execution.id] = execution
+            self._work_off(execution, run)
+
+    def _work_off(self, execution: Execution, run: Run) -> None:
+        for _ in range(min(AT_ONCE, len(run.backlog))):
+            node, reason = run.backlog.popleft()
+            if reason is not None:
+                self._skipped(execution, node, reason)
+            elif run.progress.may_start(node) and (further := self._ready(execution, run, node)) is not None:
+                self._put_off(execution, run, [further])
+        if not run.backlog:
+            self._behind.pop(execution.id, None)
+
+    def _skipped(self, execution: Execution, node: int, reason: SkipReason) -> None:
+        self._memory.batch.nodes_skipped.append(
+            rows.node_skipped(self._memory, execution, node, reason.value)
+        )
+
+    def _ready(self, execution: Execution, run: Run, node: int) -> Step | None:
+        """Start a node, or let it wait for what holds it back; what follows where its condition is not met."""
+        if run.paused:
+            run.held.append(node)
+        elif (skipped := self._passed_over(execution, node)) is not None:
+            return skipped
+        elif run.occupied >= run.max_parallel:
+            run.parked.append(node)
+        else:
+            run.occupied += 1
+            self._offer(execution, node)
+        return None
 
     def _passed_over(self, execution: Execution, node: int) -> Step | None:
         """What follows where a node's condition is not met, or can't be told: then it fails. None where it may start."""
@@ -206,9 +285,9 @@ class Workflows:
             action = definition.action
             self._dispatcher.add(execution, node, action.priority, action.pool)
             return
-        self._begin_reference(execution, node, definition.task, definition.arguments)
+        self._begin_reference(execution, node, definition.task, definition)
 
-    def _begin_reference(self, parent: Execution, node: int, name: str, arguments: Mapping[str, Any]) -> None:
+    def _begin_reference(self, parent: Execution, node: int, name: str, definition: Node) -> None:
         task = self._memory.by_name.get(name)
         if task is None:
             child = self._child(parent, node, parent.task, parent.definition, None)
@@ -217,10 +296,13 @@ class Workflows:
                 child, "task_missing", f"the node refers to task {name!r}, which is not registered"
             )
             return
-        child = self._child(parent, node, task, task.definition, task.definition.action)
+        action = task.definition.action
+        if action is not None:
+            action = overridden(action, definition.overrides)
+        child = self._child(parent, node, task, task.definition, action)
         child.params = {**task.definition.params, **parent.params}
         self._steps.admit(child, "workflow")
-        if not self._give_arguments(child, arguments):
+        if not self._give_arguments(child, definition.arguments):
             return
         if len(task.active) > task.limit:
             self._steps.wait_for_others(child)
@@ -289,6 +371,9 @@ class Workflows:
         if name in run.wanted:
             run.results[name] = {"result": None if result is None else json.loads(result)}
         was_stopped = run.progress.stopped
+        workflow = parent.definition.workflow
+        assert workflow is not None
+        status = seen_above(workflow.nodes[child.node], status)
         step = run.progress.finish(child.node, status)
         self._vacate(parent)
         self.follow(parent, step)
@@ -321,7 +406,7 @@ class Workflows:
     def _finish_if_done(self, execution: Execution) -> None:
         run = execution.run
         assert run is not None
-        if not run.progress.finished:
+        if not run.progress.finished or run.backlog:
             if self._memory.clock.monotonic() - run.reported >= PROGRESS_INTERVAL:
                 self._report(execution, run)
             return
@@ -400,6 +485,11 @@ class Workflows:
         for child in list(run.children.values()):
             self._steps.terminate(child, why)
         self._finish_if_done(execution)
+
+
+def seen_above(node: Node, status: Status) -> Status:
+    """How a node has ended, as its workflow takes it."""
+    return Status.FAILED if status is Status.COMPLETED and node.fail_on_partial else status
 
 
 def _wanted(workflow: Workflow) -> frozenset[str]:
