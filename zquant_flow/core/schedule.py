@@ -153,8 +153,10 @@ class Timetable:
     def _closed(self, after: datetime, until: datetime) -> tuple[Skip, ...]:
         """What of (after, until] the rules would have fired on days that are no sessions, had they no calendar."""
         schedule = self.schedule
-        if schedule.start_at is not None:
-            after = max(after, _utc(schedule.start_at) - _TICK)
+        if not self.sessions:
+            return ()
+        if schedule.start_at is not None and schedule.start_at > after:
+            after = _utc(schedule.start_at) - _TICK
         if schedule.end_at is not None:
             until = min(until, _utc(schedule.end_at))
         found: list[Skip] = []
