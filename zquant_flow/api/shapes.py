@@ -259,6 +259,7 @@ def planned_out(parent: Any, name: str) -> dict[str, Any]:
         "retry_count": 0,
         "is_paused": False,
         "pause_requested": False,
+        "deadline_missed": False,
         "terminate_requested": False,
         "created_by": parent.created_by,
         "created_time": from_micros(parent.created_time),
