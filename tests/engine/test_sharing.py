@@ -11,12 +11,16 @@ from sqlalchemy import text
 
 from tests.databases import fresh_database
 from tests.engine.conftest import EVERY_MINUTE, retrying
-from zquant_flow.core.model import Overlap, WorkflowType
+from zquant_flow.clock import SystemClock
+from zquant_flow.core.model import Overlap, Rule, Schedule, WorkflowType
 from zquant_flow.errors import AlreadyRunning, NotLeading
 from zquant_flow.store import queries
+from zquant_flow.store.clock import DatabaseClock
+from zquant_flow.store.database import Database
 from zquant_flow.testing import FakeClock, Harness, command_node, command_task, workflow_task
 
 LEASE = 6.0
+EVERY_SECOND = Schedule(rules=(Rule(cron="* * * * * *"),))
 
 
 @dataclass
@@ -301,6 +305,44 @@ def test_a_follower_decides_nothing(two: Two) -> None:
     with pytest.raises(NotLeading):
         two.b.operations.trigger(task_id, actor="me")
     assert [entry.name for entry in two.b.operations.registry.by_id.values()] == ["one"]
+
+
+class Wrong(SystemClock):
+    """The clock of a machine that nobody has set."""
+
+    def __init__(self, minutes: float) -> None:
+        self._wrong = int(minutes * 60e6)
+
+    def micros(self) -> int:
+        return super().micros() + self._wrong
+
+
+def test_where_clocks_differ_that_of_the_database_decides(tmp_path: Path) -> None:
+    with fresh_database("postgresql", tmp_path) as url:
+        found: list[tuple[int, int]] = []
+        for name, minutes in (("ahead", 5), ("behind", -5), ("right", 0)):
+            database = Database(url)
+            clock = DatabaseClock(Wrong(minutes), database)
+            with Harness(tmp_path / name, url=url, clock=clock, lease=1.0) as h:  # type: ignore[arg-type]
+                if name == "ahead":
+                    h.define(command_task("each", schedule=EVERY_SECOND, overlap=Overlap.ALLOW))
+                end = SystemClock().monotonic() + 4.0
+                while SystemClock().monotonic() < end:
+                    h.engine.ring()
+                    h.settle()
+                assert h.engine.leads, "the lease of the one before is over, by the clock of the database"
+                assert abs(h.clock.micros() - SystemClock().micros()) < 1_000_000
+                with h.database.read() as connection:
+                    found = [
+                        tuple(row)
+                        for row in connection.execute(
+                            text("SELECT logical_time, recorded_time FROM fires WHERE outcome = 'fired'")
+                        )
+                    ]
+            database.close()
+        moments = sorted(moment for moment, _ in found)
+        assert len(moments) == len(set(moments)) >= 6, "each instant fired once, whoever led"
+        assert all(0 <= recorded - moment < 4_000_000 for moment, recorded in found)
 
 
 def test_a_backfill_runs_elsewhere_a_few_at_a_time(two: Two) -> None:
