@@ -22,7 +22,7 @@ from zquant_flow.store.terms import Fenced, beat, begin_term, lead
 from zquant_flow.testing import Harness, command_task
 
 TAKEOVER_SECONDS = 10.0
-LEASE = {"ZQUANT_FLOW_LEASE_SECONDS": "2"}
+LEASE = {"ZQUANT_FLOW_LEASE_SECONDS": "4"}
 SECOND = 1_000_000
 
 
@@ -249,6 +249,6 @@ def test_a_fenced_engine_registers_no_file(tmp_path: Path, url: str) -> None:
 
 def test_two_schedulers_of_which_one_is_killed_again_and_again_lose_nothing(tmp_path: Path) -> None:
     with fresh_database("postgresql", tmp_path) as url:
-        report = killed_in_turn(tmp_path / "pair", rounds=3, seed=9, url=url, every=3.0, tasks=8)
+        report = killed_in_turn(tmp_path / "pair", rounds=2, seed=9, url=url, every=3.0, tasks=8)
     assert report.faults == {}
     assert report.executions > 20
