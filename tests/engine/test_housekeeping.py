@@ -17,12 +17,14 @@ from zquant_flow.engine.housekeeping import DAY, Housekeeping, Policy, Sweep, Sw
 from zquant_flow.engine.keys import Key
 from zquant_flow.logs import log_path
 from zquant_flow.store import history, queries, repair
+from zquant_flow.store.calls import ask as ask_calls
 from zquant_flow.store.history import Wanted
 from zquant_flow.store.tables import (
     attempts,
     audit,
     backfills,
     bundles,
+    calls,
     definitions,
     executions,
     fires,
@@ -488,3 +490,13 @@ def test_what_differs_from_the_rows_is_found_and_set_right(h: Harness) -> None:
     assert {flaw.what: flaw.count for flaw in repair.repair(h.database)} == found
     assert consistent(h)
     assert repair.active_executions(h.database) == 1
+
+
+def test_requests_of_processes_that_are_gone_are_deleted_and_fresh_ones_stay(h: Harness) -> None:
+    if h.database.is_sqlite:
+        pytest.skip("one process has an SQLite file: nobody asks another")
+    now = h.clock.micros()
+    for age in (7200, 60):
+        ask_calls(h.database, to_engine=0, actor="me", request="{}", now=now - age * 1_000_000)
+    sweep(h, MONTH)
+    assert count(h, calls) == 1

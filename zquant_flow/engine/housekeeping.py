@@ -19,13 +19,15 @@ from zquant_flow.clock import Clock
 from zquant_flow.config import Settings
 from zquant_flow.engine import log_files
 from zquant_flow.engine.service import Engine
+from zquant_flow.store import calls
 from zquant_flow.store import retention as store
 from zquant_flow.store.database import Database
 from zquant_flow.store.retention import Doomed
 
 log = logging.getLogger(__name__)
 
-DAY = 86_400_000_000
+HOUR = 3_600_000_000
+DAY = 24 * HOUR
 """Microseconds."""
 AT_LEAST = 30 * DAY
 """The audit, what the ledger says of skipped instants, and sources are kept so long, however short the limit."""
@@ -133,6 +135,7 @@ class Sweep:
         if self._dry_run:
             return
         self._sweep_keys()
+        self._sweep_calls()
         self._sweep_backfills()
         self._sweep_tasks()
         if self._policy.age is not None:
@@ -236,6 +239,10 @@ class Sweep:
         while found := store.delete_keys(self._database, before=self._now - store.KEYS_KEPT, limit=LITTLE):
             self.swept.keys += found
             self._pause(HOLD)
+
+    def _sweep_calls(self) -> None:
+        calls.forget(self._database, before=self._now - HOUR)
+        self._pause(0.0)
 
     def _sweep_backfills(self) -> None:
         for some in _pieces(store.empty_backfills(self._database)):

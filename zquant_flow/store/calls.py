@@ -69,7 +69,9 @@ def withdraw(database: Database, call_id: int) -> bool:
 
 
 def forget(database: Database, *, before: int) -> None:
-    """Delete what was asked before that instant: whoever asked is gone."""
+    """Delete what was asked before that instant: whoever asked is gone. On SQLite nobody asks."""
+    if database.is_sqlite:
+        return
     with _quickly(database) as connection:
         connection.execute(delete(calls).where(calls.c.created_time < before))
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from zquant_flow.core.status import ACTIVE
@@ -192,20 +192,6 @@ def known_engines(database: Database) -> Sequence[Any]:
         return connection.execute(
             select(engines, (engines.c.id == leads).label("leads")).order_by(engines.c.id)
         ).all()
-
-
-def forget_engines(database: Database, *, before: int) -> None:
-    """Delete the rows of engines that were last heard before that instant and drive nothing."""
-    drives = select(executions.c.owner).where(LISTED, _UNFINISHED).distinct()
-    leads = select(leases.c.engine_id)
-    with database.write() as connection:
-        connection.execute(
-            delete(engines).where(
-                engines.c.heartbeat < before,
-                engines.c.id.not_in(leads),
-                engines.c.id.not_in(drives.where(executions.c.owner.is_not(None))),
-            )
-        )
 
 
 def last_number(database: Database, counter: str) -> int:
