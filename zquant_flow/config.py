@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     server_url: str = ""
     token: str = ""
     shutdown_grace: Annotated[float, Field(ge=0)] = 30.0
+    for_each_limit: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
     lease_seconds: Annotated[float, Field(ge=1, le=300)] = 6.0
     locale: Literal["en", "zh"] = "en"
     retention_days: Annotated[int, Field(ge=0, le=36_500)] = 0

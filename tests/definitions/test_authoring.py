@@ -7,6 +7,7 @@ from zquant_flow.definitions.authoring import (
     AuthoringError,
     NodeRef,
     TaskFunction,
+    item,
     raw_definitions,
     required_params,
     task,
@@ -142,6 +143,30 @@ def test_what_has_no_value_yet_can_not_be_used_as_one(use, named):
     for body in (of_node, of_result, of_param):
         with pytest.raises(AuthoringError, match=named):
             nodes_of(body)
+
+
+def test_a_node_runs_for_each_item_of_a_list_a_range_a_param_or_a_result():
+    def body(codes=()):
+        days = calendar()
+        sync_daily(symbol=item["code"], limit=item.index).for_each(days.result["days"], max_parallel=4)
+        sync_daily(symbol=item).for_each(codes).in_group("sync/daily")
+        sync_daily(symbol=item).for_each(range(1, 9, 2)).fails_on_partial()
+        sync_daily(symbol=item).for_each(["a", days])
+        sync_daily(symbol=item).for_each(days)
+
+    _, result, param, span, listed, node = nodes_of(body)
+    assert result["for_each"] == 'nodes["calendar"]["result"]["days"]'
+    assert result["params"] == {"symbol": {"$ref": ["item", "code"]}, "limit": {"$ref": ["index"]}}
+    assert (result["max_parallel"], result["dependencies"]) == (4, ["calendar"])
+    assert (param["for_each"], param["group"]) == ('params["codes"]', "sync/daily")
+    assert (span["for_each"], span["fail_on_partial"]) == ({"range": [1, 9, 2]}, True)
+    assert listed["for_each"] == ["a", {"$ref": ["nodes", "calendar", "result"]}]
+    assert (node["for_each"], node["dependencies"]) == ('nodes["calendar"]["result"]', ["calendar"])
+
+
+def test_an_item_has_no_value_in_the_body():
+    with pytest.raises(AuthoringError, match="the item of a node has no value yet"):
+        nodes_of(lambda: sync_daily(symbol=f"{item}"))
 
 
 def test_a_part_of_a_node_is_a_part_of_its_result():

@@ -157,4 +157,4 @@ def test_ten_thousand_files_are_scanned_in_a_moment(tasks):
         (tasks / f"{number}.yaml").touch()
     start = time.perf_counter()
     assert len(scan(tasks).files) == 10_000
-    assert time.perf_counter() - start < 0.5  # 40 ms alone on the machine
+    assert time.perf_counter() - start < 2  # 40 ms alone on the machine

@@ -4,6 +4,7 @@ import pytest
 
 from zquant_flow.core.model import (
     Backoff,
+    ForEach,
     Node,
     OnFailure,
     Overrides,
@@ -277,3 +278,82 @@ def test_a_reference_says_what_it_changes_of_its_task():
 def test_fail_on_partial_is_for_nodes_that_refer_to_a_workflow():
     found = faults(tasks=[{"name": "a", "command": "x", "fail_on_partial": True}])
     assert found["tasks.0.fail_on_partial"][0] == "conflict"
+
+
+def of_items(value, **keys):
+    node = {"name": "b", "command": "x", "dependencies": ["a"], "for_each": value, **keys}
+    return [{"name": "a", "command": "x"}, node]
+
+
+def test_items_are_a_list_an_expression_or_a_range():
+    def each(value, **keys):
+        return workflow(params={"codes": []}, tasks=of_items(value, **keys)).nodes[1].for_each
+
+    assert each([1, "b"]) == ForEach(items=(1, "b"))
+    assert each([]) == ForEach(items=())
+    assert each("{{ params.codes }}") == each("params.codes") == ForEach(expression="params.codes")
+    assert each({"range": 3}) == ForEach(range=(0, 3, 1))
+    assert each({"range": [5, 1, -2]}, max_parallel=4) == ForEach(range=(5, 1, -2))
+    assert each(["{{ nodes.a.result }}"]) == ForEach(items=({"$ref": ["nodes", "a", "result"]},))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (5, "for_each is a list, an expression such as nodes.codes.result, or {range: 10}"),
+        ({"a": 1}, "for_each is a list, an expression such as nodes.codes.result, or {range: 10}"),
+        ("", "for_each is a list, an expression such as nodes.codes.result, or {range: 10}"),
+        ({"range": "ten"}, "a range is a number, or [start, stop] or [start, stop, step]"),
+        ({"range": [1, 2, 3, 4]}, "a range is a number, or [start, stop] or [start, stop, step]"),
+        ({"range": [0, 5, 0]}, "a range can't step by 0"),
+        ({"range": 10**30}, "a range ends at 9007199254740992"),
+    ],
+)
+def test_what_is_no_source_of_items_is_refused(value, said):
+    assert faults(tasks=of_items(value))["tasks.1.for_each"] == ("invalid_value", said)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "field", "said"),
+    [
+        (of_items("nodes.x.result"), "tasks.1.for_each", "there is no node 'x' in this workflow"),
+        (of_items("params.x"), "tasks.1.for_each", "there is no param 'x'"),
+        (of_items("item"), "tasks.1.for_each", "'item' is known only to the params and templates"),
+        (of_items(["{{ item }}"]), "tasks.1.for_each", "'item' is known only to the params and templates"),
+        (of_items("nodes.a.result", dependencies=[]), "tasks.1.for_each", "without waiting for it"),
+        (of_items([1], when="item > 1"), "tasks.1.when", "'item' is known only to the params and templates"),
+        ([{"name": "a", "command": "echo {{ item }}"}], "tasks.0.command", "'item' is known only to"),
+        (
+            [{"name": "a", "command": "x", "params": {"y": "{{ index }}"}}],
+            "tasks.0.params",
+            "'index' is known",
+        ),
+    ],
+)
+def test_names_of_items_lead_somewhere(nodes, field, said):
+    code, message = faults(tasks=nodes)[field]
+    assert code == "invalid_reference"
+    assert said in message
+
+
+def test_max_parallel_of_a_node_limits_its_items():
+    found = faults(tasks=[{"name": "a", "command": "x", "max_parallel": 2}])
+    assert found["tasks.0.max_parallel"] == (
+        "conflict",
+        "node 'a' has no for_each, whose items max_parallel would limit",
+    )
+
+
+def test_the_item_is_known_to_the_node_itself():
+    made = workflow(
+        tasks=of_items(
+            "nodes.a.result",
+            command=["x", "{{ item.code }}", "{{ index }}", "{{ params.item }}"],
+            env={"CODE": "{{ item }}"},
+            params={"code": "{{ item.code }}", "file": "{{ index }}.csv"},
+        )
+    )
+    assert made.nodes[1].arguments == {
+        "code": {"$ref": ["item", "code"]},
+        "file": {"$template": "{{ index }}.csv"},
+    }

@@ -247,6 +247,23 @@ def test_a_node_runs_only_if_its_condition_is_true(client, name, names):
     assert ran(rows=0, full=True) == [success, skipped, success, success]
 
 
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [("for_each", ("codes", "load", "report")), ("each_item", ("list_codes", "load_code", "count_up"))],
+)
+def test_a_node_runs_for_each_item_and_gives_the_list_of_their_results(client, name, names):
+    nodes = nodes_of(client.succeeded(name))
+    load, report = nodes[names[1]], nodes[names[2]]
+    assert load["result"] == [{"loaded": 3}, {"loaded": 5}, {"loaded": 7}]
+    assert (load["processed_items"], load["total_items"]) == (3, 3)
+    found = client.http.get(f"/executions/{load['id']}?include=children").json()["children"]
+    assert [item["node"] for item in found] == [f"{names[1]}[{number}]" for number in range(3)]
+    assert found[1]["params"]["item"] == {"code": "600004", "rows": 5}
+    assert client.log(found[1]["id"]) == "600004.SH 5\n"
+    assert most_at_once(found) <= 2
+    assert client.log(report["id"]) == "3 codes, the last with 7 rows\n"
+
+
 def test_the_same_seed_gives_the_same_pi(client):
     first, second = (
         nodes_of(client.succeeded("estimate_pi", points=8_000, seed=7))["collect"]["result"] for _ in range(2)

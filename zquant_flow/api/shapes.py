@@ -16,6 +16,7 @@ from zquant_flow.core.model import (
     Node,
     TaskDef,
     Workflow,
+    encode_for_each,
     encode_overrides,
 )
 from zquant_flow.core.params import json_schema
@@ -329,6 +330,10 @@ def _workflow_config(workflow: Workflow) -> dict[str, Any]:
             out["trigger_rule"] = node.trigger_rule.value
         if node.when is not None:
             out["when"] = node.when
+        if node.for_each is not None:
+            out["for_each"] = encode_for_each(node.for_each)
+        if node.max_parallel is not None:
+            out["max_parallel"] = node.max_parallel
         if node.overrides is not None:
             out |= encode_overrides(node.overrides)
         if node.fail_on_partial:

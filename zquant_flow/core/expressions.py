@@ -17,7 +17,7 @@ from functools import lru_cache
 from types import GeneratorType
 from typing import Any
 
-from zquant_flow.core.references import Absent, missing
+from zquant_flow.core.references import TEMPLATE, Absent, missing
 from zquant_flow.errors import ExpressionError, ZquantFlowError
 from zquant_flow.wording import Message, joined, say, spoken
 
@@ -37,6 +37,8 @@ ROOTS = (
     *("session", "previous_session", "next_session"),
 )
 """The names at the top of every scope."""
+OF_ITEMS = ("item", "index")
+"""And those that a node with `for_each` has besides, for each item: its value, and its number from 0."""
 
 Path = tuple[str | int, ...]
 Scope = Mapping[str, Any]
@@ -105,6 +107,11 @@ def render(text: str, scope: Scope) -> str:
     """
     with _faults_told(text):
         return _rendered(text, scope)
+
+
+def compute(kind: str, text: str, scope: Scope) -> Any:
+    """The value of an expression or template inside params (`references.resolve`)."""
+    return render(text, scope) if kind == TEMPLATE else evaluate(text, scope)
 
 
 def bare(text: str) -> str:

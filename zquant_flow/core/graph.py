@@ -9,10 +9,10 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from zquant_flow.core.model import Workflow
 from zquant_flow.errors import GraphError
@@ -22,17 +22,27 @@ if TYPE_CHECKING:
     import networkx as nx
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The nodes of a workflow by index; `order` is topological, ties in file order."""
 
-    names: tuple[str, ...]
-    order: tuple[int, ...]
-    dependencies: tuple[tuple[int, ...], ...]
-    dependents: tuple[tuple[int, ...], ...]
+    names: Sequence[str]
+    order: Sequence[int]
+    dependencies: Sequence[Sequence[int]]
+    dependents: Sequence[Sequence[int]]
+    _positions: dict[str, int] = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def index(self, name: str) -> int | None:
+        """The index of the node of that name."""
+        if not self._positions:
+            self._positions.update((name, position) for position, name in enumerate(self.names))
+        return self._positions.get(name)
 
 
 def plan_workflow(workflow: Workflow) -> Plan:
@@ -40,6 +50,44 @@ def plan_workflow(workflow: Workflow) -> Plan:
     return plan_nodes(
         [node.name for node in workflow.nodes], {node.name: node.dependencies for node in workflow.nodes}
     )
+
+
+def plan_items(name: str, count: int) -> Plan:
+    """The plan of a node's items, `name[0]`, `name[1]` and so on: nobody waits for another. Costs nothing, however many."""
+    nobody = Alike((), count)
+    return Plan(names=_Numbered(name, count), order=range(count), dependencies=nobody, dependents=nobody)
+
+
+class Alike(Sequence[T]):
+    """One value, so many times."""
+
+    __slots__ = ("_count", "_value")
+
+    def __init__(self, value: T, count: int) -> None:
+        self._value, self._count = value, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._value
+
+
+class _Numbered(Sequence[str]):
+    """`name[0]`, `name[1]`, ..."""
+
+    __slots__ = ("_count", "_name")
+
+    def __init__(self, name: str, count: int) -> None:
+        self._name, self._count = name, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        return f"{self._name}[{index}]"
 
 
 def plan_nodes(names: Sequence[str], dependencies: Mapping[str, Sequence[str]]) -> Plan:

@@ -195,6 +195,16 @@ def overridden(action: Action, by: Overrides | None) -> Action:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForEach:
+    """What a node runs for: items that are written down, a range, or what an expression gives. One of the three is set."""
+
+    items: tuple[Any, ...] | None = None
+    range: tuple[int, int, int] | None = None
+    """start, stop, step: as Python's."""
+    expression: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """One place in a workflow: inline (`action`) or a reference to a registered task (`task`, by name).
 
@@ -209,6 +219,10 @@ class Node:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     when: str | None = None
     """An expression: the node is skipped where it is false once its rule is met."""
+    for_each: ForEach | None = None
+    """It runs once for each of these; its result is the list of theirs."""
+    max_parallel: int | None = None
+    """How many items run at a time; None: as many as nodes of the workflow."""
     overrides: Overrides | None = None
     fail_on_partial: bool = False
     """Whether a nested workflow that ends `completed` has failed, as this one sees it."""
@@ -483,6 +497,8 @@ def _encode_node(node: Node) -> dict[str, Any]:
     _put(out, "task", node.task, None)
     _put(out, "arguments", dict(node.arguments), {})
     _put(out, "when", node.when, None)
+    _put(out, "for_each", encode_for_each(node.for_each), None)
+    _put(out, "max_parallel", node.max_parallel, None)
     _put(out, "fail_on_partial", node.fail_on_partial, False)
     _put(out, "group", node.group, "")
     if node.overrides:
@@ -490,6 +506,22 @@ def _encode_node(node: Node) -> dict[str, Any]:
     if node.action:
         out["action"] = _encode_action(node.action)
     return out
+
+
+def encode_for_each(each: ForEach | None) -> Any:
+    """The source of items in the words of files: a list, `{"range": [...]}` or the text of an expression."""
+    if each is None or each.expression is not None:
+        return each and each.expression
+    return {"range": list(each.range)} if each.range is not None else list(each.items or ())
+
+
+def _decode_for_each(encoded: Any) -> ForEach | None:
+    if encoded is None or isinstance(encoded, str):
+        return ForEach(expression=encoded) if encoded else None
+    if isinstance(encoded, Mapping):
+        start, stop, step = encoded["range"]
+        return ForEach(range=(start, stop, step))
+    return ForEach(items=tuple(encoded))
 
 
 def encode_overrides(by: Overrides) -> dict[str, Any]:
@@ -544,6 +576,8 @@ def _decode_node(encoded: Mapping[str, Any]) -> Node:
         task=get("task"),
         arguments=get("arguments", {}),
         when=get("when"),
+        for_each=_decode_for_each(get("for_each")),
+        max_parallel=get("max_parallel"),
         overrides=_decode_overrides(encoded["overrides"]) if "overrides" in encoded else None,
         fail_on_partial=get("fail_on_partial", False),
         group=get("group", ""),

@@ -84,6 +84,8 @@ def fault_of(path: Sequence[Any]) -> str | None:
     """What is wrong with the words of a reference, whatever the scope; None if nothing is."""
     if path[:1] == ["params"] and len(path) > 1 and all(isinstance(word, (str, int)) for word in path):
         return None
+    if path[:1] in (["item"], ["index"]) and all(isinstance(word, (str, int)) for word in path):
+        return None
     if path[:1] == ["nodes"] and len(path) > 2 and path[2] == "result" and isinstance(path[1], str):
         return None
     return say(

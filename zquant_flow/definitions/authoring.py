@@ -12,10 +12,19 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
-from zquant_flow.definitions.authoring_body import AuthoringError, Body, NodeRef, ParamRef, Raw
+from zquant_flow.definitions.authoring_body import AuthoringError, Body, ItemRef, NodeRef, ParamRef, Raw, item
 from zquant_flow.wording import say, spoken
 
-__all__ = ["AuthoringError", "NodeRef", "TaskFunction", "WorkflowFunction", "task", "workflow"]
+__all__ = [
+    "AuthoringError",
+    "ItemRef",
+    "NodeRef",
+    "TaskFunction",
+    "WorkflowFunction",
+    "item",
+    "task",
+    "workflow",
+]
 
 if TYPE_CHECKING:
     from zquant_flow.definitions.authoring_keys import TaskKeys, Unpack, WorkflowKeys
@@ -37,7 +46,7 @@ _NODE_KEYS = frozenset(
             "pool",
             "when",
         ),
-        *("retry_interval", "retry_backoff", "priority", "isolation", "trigger_rule", "for_each"),
+        *("retry_interval", "retry_backoff", "priority", "isolation", "trigger_rule"),
     }
 )
 _SCHEDULES = ("cron", "interval", "run_at", "schedules")
@@ -222,18 +231,18 @@ def _placeholders(function: Callable[..., Any]) -> tuple[list[ParamRef], dict[st
 
     args: list[ParamRef] = []
     kwargs: dict[str, ParamRef] = {}
-    for item in inspect.signature(function).parameters.values():
-        if item.kind in (item.VAR_POSITIONAL, item.VAR_KEYWORD):
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             message = say(
                 "a workflow names its parameters: no *{name} in {function}()",
-                name=item.name,
+                name=parameter.name,
                 function=function.__name__,
             )
             raise AuthoringError(message, function.__code__.co_firstlineno)
-        if item.kind is item.KEYWORD_ONLY:
-            kwargs[item.name] = ParamRef(item.name)
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            kwargs[parameter.name] = ParamRef(parameter.name)
         else:
-            args.append(ParamRef(item.name))
+            args.append(ParamRef(parameter.name))
     return args, kwargs
 
 

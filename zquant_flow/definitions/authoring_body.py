@@ -91,6 +91,28 @@ class ParamRef(_Unready):
         return say("the workflow's param {name!r}", name=self._name)
 
 
+class ItemRef(_Unready):
+    """The item that a node with `for_each` runs for, or with `[...]` a part of it; `index` is its number, from 0."""
+
+    def __init__(self, root: str = "item", words: tuple[str | int, ...] = ()) -> None:
+        self._root, self._words = root, words
+
+    def __getitem__(self, word: str | int) -> ItemRef:
+        return ItemRef(self._root, (*self._words, word))
+
+    @property
+    def index(self) -> ItemRef:
+        """Its number, from 0."""
+        return ItemRef("index")
+
+    def __repr__(self) -> str:
+        return say("the item of a node")
+
+
+item = ItemRef()
+"""The item itself: `load(code=item["code"]).for_each(codes)`."""
+
+
 class NodeRef(_Unready):
     """What a task's call in a workflow body returns: the node it has become."""
 
@@ -98,6 +120,8 @@ class NodeRef(_Unready):
         self._body, self._raw, self._arguments = body, raw, arguments
         self._after: list[NodeRef] = []
         self._condition: str | bool | ParamRef | ResultRef | None = None
+        self._each: Any = None
+        self._keys: Raw = {}
         self.name = name
 
     @property
@@ -122,6 +146,30 @@ class NodeRef(_Unready):
         if isinstance(condition, ResultRef):
             self._after.append(condition._node)
         self._condition = condition
+        return self
+
+    def for_each(self, items: Any, *, max_parallel: int | None = None) -> NodeRef:
+        """Runs once for each item of a list, a range, a param or a result: `load(code=item).for_each(codes.result, max_parallel=8)`.
+
+        Its result is the list of theirs. Text is an expression, as `when` takes one.
+        """
+        if isinstance(items, NodeRef):
+            items = items.result
+        if isinstance(items, ResultRef):
+            self._after.append(items._node)
+        self._each = items
+        if max_parallel is not None:
+            self._keys["max_parallel"] = max_parallel
+        return self
+
+    def in_group(self, name: str) -> NodeRef:
+        """For people: nodes of one group are shown together; `/` nests."""
+        self._keys["group"] = name
+        return self
+
+    def fails_on_partial(self) -> NodeRef:
+        """A nested workflow that ends `completed` counts as failed."""
+        self._keys["fail_on_partial"] = True
         return self
 
     def named(self, name: str) -> NodeRef:
@@ -172,14 +220,21 @@ class Body:
                         other=repr(other),
                     )
                 )
-        raw: Raw = {"name": node.name, **node._raw}
+        raw: Raw = {"name": node.name, **node._raw, **node._keys}
         if node._condition is not None:
             raw["when"] = _written(node._condition)
+        if node._each is not None:
+            raw["for_each"] = self._items(node._each, waits_for)
         if params:
             raw["params"] = params
         if waits_for:
             raw["dependencies"] = list(dict.fromkeys(other.name for other in waits_for))
         return raw
+
+    def _items(self, each: Any, waits_for: list[NodeRef]) -> Any:
+        if isinstance(each, range):
+            return {"range": [each.start, each.stop, each.step]}
+        return self._value(each, waits_for) if isinstance(each, (list, tuple)) else _written(each)
 
     def _value(self, value: Any, waits_for: list[NodeRef]) -> Any:
         """An argument with references in place of what has no value yet; their nodes are waited for."""
@@ -190,6 +245,8 @@ class Body:
             return {"$ref": ["nodes", value._node.name, "result", *value._words]}
         if isinstance(value, ParamRef):
             return {"$ref": ["params", value._name, *value._words]}
+        if isinstance(value, ItemRef):
+            return {"$ref": [value._root, *value._words]}
         if isinstance(value, dict):
             return {key: self._value(item, waits_for) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
@@ -197,8 +254,8 @@ class Body:
         return value
 
 
-def _written(condition: str | bool | ParamRef | ResultRef) -> Any:
-    """A condition as an expression."""
+def _written(condition: Any) -> Any:
+    """A param or a result as an expression; anything else as it is."""
     if isinstance(condition, ParamRef):
         return _path("params", condition._name, *condition._words)
     if isinstance(condition, ResultRef):

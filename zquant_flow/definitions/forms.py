@@ -16,10 +16,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
+from zquant_flow.core.expressions import bare
 from zquant_flow.core.model import (
     At,
     Catchup,
     Edge,
+    ForEach,
     Isolation,
     OnFailure,
     Overlap,
@@ -34,7 +36,6 @@ from zquant_flow.definitions.faults import did_you_mean
 from zquant_flow.wording import say
 
 PLANNED = (
-    "for_each",
     "notify",
     "on_file",
 )
@@ -44,6 +45,8 @@ UNBOUNDED = "none"
 _CALENDAR = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,49}")
 _AT = re.compile(r"(?P<edge>open|close)(?:\s*(?P<sign>[+-])\s*(?P<offset>\S.*))?")
 _LONGEST_OFFSET = timedelta(days=7) - timedelta.resolution
+_LARGEST = 2**53
+"""Of a range: larger numbers are not the same in every JSON."""
 _DURATION_SCHEMA = {
     "anyOf": [
         {"type": "number", "minimum": 0},
@@ -209,6 +212,34 @@ def _condition(value: Any) -> str:
     raise ValueError(say("when is an expression, such as params.full or nodes.load.result.rows > 0"))
 
 
+def _each(value: Any) -> ForEach:
+    """A list, an expression, or `{range: N}`, `{range: [start, stop]}`, `{range: [start, stop, step]}`."""
+    if isinstance(value, (list, tuple)):
+        return ForEach(items=tuple(value))
+    if isinstance(value, str) and value.strip():
+        return ForEach(expression=bare(value))
+    if isinstance(value, Mapping) and set(value) == {"range"}:
+        return ForEach(range=_span(value["range"]))
+    raise ValueError(
+        say(
+            "for_each is a list, an expression such as nodes.codes.result, or {example}",
+            example="{range: 10}",
+        )
+    )
+
+
+def _span(value: Any) -> tuple[int, int, int]:
+    words = value if isinstance(value, (list, tuple)) else [0, value]
+    if not 2 <= len(words) <= 3 or any(isinstance(word, bool) or not isinstance(word, int) for word in words):
+        raise ValueError(say("a range is a number, or [start, stop] or [start, stop, step]"))
+    start, stop, step = (*words, 1)[:3]
+    if step == 0:
+        raise ValueError(say("a range can't step by 0"))
+    if max(abs(start), abs(stop), abs(step)) > _LARGEST:
+        raise ValueError(say("a range ends at {largest}", largest=_LARGEST))
+    return start, stop, step
+
+
 def _typed(check: Any, **schema: Any) -> Any:
     return (PlainValidator(check), WithJsonSchema(schema))
 
@@ -239,6 +270,29 @@ Environment = Annotated[
 Folder = Annotated[str, *_typed(_working_dir, type="string", minLength=1)]
 Dependency = Annotated[str | int, *_typed(_dependency, type=["string", "integer"])]
 Condition = Annotated[str, *_typed(_condition, type=["string", "boolean"])]
+Each = Annotated[
+    ForEach,
+    *_typed(
+        _each,
+        anyOf=[
+            {"type": "array"},
+            {"type": "string", "examples": ["nodes.codes.result", "params.codes"]},
+            {
+                "type": "object",
+                "properties": {
+                    "range": {
+                        "anyOf": [
+                            {"type": "integer"},
+                            {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 3},
+                        ]
+                    }
+                },
+                "required": ["range"],
+                "additionalProperties": False,
+            },
+        ],
+    ),
+]
 Count = Annotated[int, Field(strict=True, ge=0, le=10_000)]
 Size = Annotated[int, Field(strict=True, ge=1, le=100_000)]
 Factor = Annotated[float, Field(strict=True, ge=1, le=1_000)]
@@ -331,6 +385,8 @@ class NodeForm(ActionForm):
     dependencies: list[Dependency] | None = None
     trigger_rule: TriggerRule | None = None
     when: Condition | None = None
+    for_each: Each | None = None
+    max_parallel: Size | None = None
     fail_on_partial: bool = False
     group: Name | None = None
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from zquant_flow.core.expressions import bare
+from zquant_flow.core.expressions import OF_ITEMS, bare
 from zquant_flow.core.graph import plan_nodes
-from zquant_flow.core.model import Node, OnFailure, Overrides, TriggerRule, Workflow, WorkflowType
+from zquant_flow.core.model import ForEach, Node, OnFailure, Overrides, TriggerRule, Workflow, WorkflowType
 from zquant_flow.core.references import fault_of, references
 from zquant_flow.definitions.actions import Executors, build_action, build_retry
 from zquant_flow.definitions.faults import FieldError, Path, did_you_mean
@@ -20,6 +20,7 @@ from zquant_flow.definitions.templates import (
     check_arguments,
     check_text,
     nodes_named,
+    only_with_items,
     with_templates,
 )
 from zquant_flow.errors import GraphError
@@ -92,9 +93,10 @@ class _Builder:
     def _node(self, index: int, form: NodeForm) -> Node:
         name, base = self._names[index], ("tasks", index)
         arguments = with_templates(form.params) if form.params else {}
-        self._check_references(index, arguments)
+        self._check_references(index, arguments, items=form.for_each is not None)
         if form.when is not None:
             check_text(form.when, (*base, "when"), Known(self._params, self._known), self._errors)
+        each = self._for_each(index, form)
         action = overrides = None
         if form.task is not None or form.task_id is not None:
             self._check_task(index, form)
@@ -112,7 +114,8 @@ class _Builder:
                 )
                 self._fault(base, message, "nothing_to_run")
             if action is not None:
-                known = Known({*self._params, *arguments}, self._known)
+                params = {*self._params, *arguments, *(("item",) if each is not None else ())}
+                known = Known(params, self._known, items=each is not None)
                 check_action(action, base, known, self._errors)
         return Node(
             name=name,
@@ -122,10 +125,33 @@ class _Builder:
             task=self._tasks[index],
             arguments=arguments,
             when=None if form.when is None else bare(form.when),
+            for_each=each,
+            max_parallel=form.max_parallel,
             overrides=overrides,
             fail_on_partial=form.fail_on_partial,
             group=form.group or "",
         )
+
+    def _for_each(self, index: int, form: NodeForm) -> ForEach | None:
+        """Where its items come from, with the templates among them read."""
+        each, path = form.for_each, ("tasks", index, "for_each")
+        if each is None:
+            if form.max_parallel is not None:
+                message = say(
+                    "node {name!r} has no for_each, whose items max_parallel would limit",
+                    name=self._names[index],
+                )
+                self._fault(("tasks", index, "max_parallel"), message, "conflict")
+            return None
+        known = Known(self._params, self._known)
+        if each.expression is not None:
+            check_text(each.expression, path, known, self._errors)
+        if each.items is None:
+            return each
+        items = with_templates(each.items)
+        check_arguments({"items": items}, path, known, self._errors)
+        self._check_paths(index, items, path, items=False)
+        return replace(each, items=tuple(items))
 
     def _referenced_task(self, form: NodeForm) -> str | None:
         if form.task is not None or form.task_id is None:
@@ -218,11 +244,19 @@ class _Builder:
         self._fault(path, message, "unknown_dependency")
         return None
 
-    def _check_references(self, index: int, arguments: Mapping[str, Any]) -> None:
+    def _check_references(self, index: int, arguments: Mapping[str, Any], *, items: bool) -> None:
+        if arguments:
+            path = ("tasks", index, "params")
+            check_arguments(arguments, path, Known(self._params, self._known, items=items), self._errors)
+            self._check_paths(index, arguments, path, items=items)
+
+    def _check_paths(self, index: int, value: Any, path: Path, *, items: bool) -> None:
+        """The references in a value: to params and nodes that are there, to an item only where there are some."""
         own = self._names[index]
-        check_arguments(arguments, ("tasks", index, "params"), Known(self._params, self._known), self._errors)
-        for words in references(arguments) if arguments else ():
+        for words in references(value):
             message = fault_of(words)
+            if message is None and words[0] in OF_ITEMS and not items:
+                message = only_with_items(words[0])
             if message is None and words[0] == "params" and words[1] not in self._params:
                 hint = did_you_mean(str(words[1]), self._params) or say(
                     ": it has {known}", known=joined(", ", self._params) or say("none")
@@ -242,7 +276,7 @@ class _Builder:
                     hint=hint,
                 )
             if message:
-                self._fault(("tasks", index, "params"), message, "invalid_reference")
+                self._fault(path, message, "invalid_reference")
 
     def _fault(self, path: Path, message: str, code: str) -> None:
         self._errors.append(FieldError(path, message, code))
@@ -288,8 +322,10 @@ def _check_order(nodes: Sequence[Node], errors: list[FieldError]) -> None:
 
 def _place_of(index: int, node: Node, other: str) -> Path:
     """Where a node names another."""
-    if other in nodes_named(replace(node, action=None, when=None)):
+    if other in nodes_named(replace(node, action=None, when=None, for_each=None)):
         return ("tasks", index, "params")
+    if other in nodes_named(replace(node, action=None, when=None)):
+        return ("tasks", index, "for_each")
     if other in nodes_named(replace(node, action=None)):
         return ("tasks", index, "when")
     return ("tasks", index)

@@ -22,10 +22,11 @@ from zquant_flow.wording import joined, say
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What an expression may name at one place; `nodes` None outside of a workflow."""
+    """What an expression may name at one place; `nodes` None outside of a workflow, `items` where there is one of several."""
 
     params: Collection[str]
     nodes: Collection[str] | None = None
+    items: bool = False
 
 
 def check_action(action: Action, base: Path, known: Known, errors: list[FieldError]) -> None:
@@ -54,6 +55,11 @@ def check_text(
         errors.append(FieldError(path, message, "invalid_reference"))
 
 
+def only_with_items(name: str) -> str:
+    """Says that there is no item at this place."""
+    return say("{name!r} is known only to the params and templates of a node with for_each", name=name)
+
+
 def with_templates(value: Any) -> Any:
     """A node's params with `{{ }}` in their texts as references and expressions, so that a value keeps its type."""
     if isinstance(value, str):
@@ -66,16 +72,24 @@ def with_templates(value: Any) -> Any:
 
 
 def nodes_named(node: Node) -> set[str]:
-    """The nodes whose results this one uses, in its params, its condition or its templates. Its texts have been checked."""
-    found = referenced_nodes(node.arguments) if node.arguments else set()
-    if node.arguments:
-        for kind, text in expressions_in(node.arguments):
-            found |= _nodes_in(text, template=kind == TEMPLATE)
+    """The nodes whose results this one uses, in its params, conditions, items or templates. Its texts have been checked."""
+    found = _nodes_in_values(node.arguments) if node.arguments else set()
+    if node.for_each is not None:
+        if node.for_each.expression is not None:
+            found |= _nodes_in(node.for_each.expression, template=False)
+        found |= _nodes_in_values(node.for_each.items or ())
     if node.when is not None:
         found |= _nodes_in(node.when, template=False)
     if node.action is not None:
         for _, text in _templates(node.action):
             found |= _nodes_in(text, template=True)
+    return found
+
+
+def _nodes_in_values(value: Any) -> set[str]:
+    found = referenced_nodes(value)
+    for kind, text in expressions_in(value):
+        found |= _nodes_in(text, template=kind == TEMPLATE)
     return found
 
 
@@ -125,6 +139,8 @@ def _computed(text: str) -> Any:
 
 def _fault_of(path: expressions.Path, names: Names, known: Known) -> str | None:
     root = str(path[0])
+    if root in expressions.OF_ITEMS:
+        return None if known.items else only_with_items(root)
     if root not in expressions.ROOTS:
         hint = did_you_mean(root, expressions.ROOTS)
         known_roots = joined(", ", expressions.ROOTS)

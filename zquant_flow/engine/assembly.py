@@ -139,6 +139,7 @@ def assemble(
         backend=ahead.backend.attach,
         clock=SystemClock() if database.is_sqlite else DatabaseClock(SystemClock(), database),
         lease=None if database.is_sqlite else settings.lease_seconds,
+        item_limit=settings.for_each_limit,
         tasks_dir=settings.tasks_dir,
         data_dir=settings.data_dir,
         zone=settings.zone,

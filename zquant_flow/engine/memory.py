@@ -6,13 +6,13 @@ Plain records without behaviour of their own. The rows say the same; a new engin
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from zquant_flow.clock import Clock
 from zquant_flow.core.graph import Plan
-from zquant_flow.core.model import Action, Overlap, TaskDef
+from zquant_flow.core.model import Action, Node, Overlap, TaskDef
 from zquant_flow.core.progress import Progress, SkipReason
 from zquant_flow.core.status import Status, TriggerType
 from zquant_flow.store.batch import Batch, Row
@@ -141,11 +141,16 @@ class Execution:
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """A workflow under way."""
+    """A workflow under way, or a node with `for_each`: its items are nodes that wait for nobody."""
 
     plan: Plan
+    nodes: Sequence[Node]
     progress: Progress
     max_parallel: int
+    items: Sequence[Any] | None = None
+    """What a node with `for_each` runs for; None for a workflow."""
+    gathered: list[str | None] = field(default_factory=list)
+    """The results of its items as JSON, by index."""
     children: dict[int, Execution] = field(default_factory=dict)
     backlog: deque[tuple[int, SkipReason | None]] = field(default_factory=deque)
     """What its progress has decided and nobody has carried out yet: nodes that may start, and skipped ones with the reason."""
@@ -174,6 +179,8 @@ class Reused:
     version: int
     execution_id: int
     result: str | None
+    params: str | None = None
+    """As JSON, where it had some of its own."""
 
 
 @dataclass(slots=True)

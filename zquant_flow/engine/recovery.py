@@ -6,16 +6,15 @@ again where a retry is left, else ended. No execution stays as it is for ever (t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from zquant_flow.core.progress import Step
 from zquant_flow.core.status import FINAL, Status
 from zquant_flow.engine.lifecycle import Lifecycle
-from zquant_flow.engine.memory import Execution, Memory
+from zquant_flow.engine.memory import Execution, Memory, Run
 from zquant_flow.engine.remembering import Remembering
-from zquant_flow.engine.workflows import seen_above
+from zquant_flow.engine.workflows import keep_result, seen_above
 from zquant_flow.store import queries
 from zquant_flow.store.database import Database
 
@@ -117,14 +116,9 @@ class _Recovery:
             if self._is_elsewhere(row, execution):
                 continue
             executions[execution.id] = execution
-            if (
-                execution.inline
-                or execution.definition.workflow is None
-                or execution.status is Status.PENDING
-            ):
-                continue
             below = children.get(row.id, [])
-            self._rebuild_run(execution, below)
+            if execution.status is Status.PENDING or not self._rebuild_run(execution, below):
+                continue
             pending += [(child, execution) for child in below if Status(child.status) not in FINAL]
 
     def _execution(self, row: Any, parent: Execution | None) -> Execution:
@@ -144,30 +138,41 @@ class _Recovery:
         self._elsewhere.append(execution)
         return True
 
-    def _rebuild_run(self, execution: Execution, below: list[Any]) -> None:
-        workflow = execution.definition.workflow
-        assert workflow is not None
-        run = execution.run = self._lifecycle.workflows.new_run(execution, workflow)
+    def _rebuild_run(self, execution: Execution, below: list[Any]) -> bool:
+        """Remember what goes on below it; False where nothing can."""
+        run = execution.run = self._run_of(execution, below)
+        if run is None:
+            return False
         run.paused = execution.status is Status.PAUSED
-        position = {name: index for index, name in enumerate(run.plan.names)}
-        ended = [
-            (position[row.node], seen_above(workflow.nodes[position[row.node]], Status(row.status)))
-            for row in below
-            if Status(row.status) in FINAL
-        ]
-        started = [position[row.node] for row in below if Status(row.status) not in FINAL]
-        run.occupied = len(started)
+        ended: list[tuple[int, Status]] = []
+        started: list[int] = []
         for row in below:
-            if row.node in run.wanted and Status(row.status) in FINAL:
-                run.results[row.node] = {"result": json.loads(row.result) if row.result else None}
+            node = run.plan.index(row.node)
+            assert node is not None
+            if Status(row.status) not in FINAL:
+                started.append(node)
+                continue
+            ended.append((node, seen_above(run.nodes[node], Status(row.status))))
+            keep_result(run, node, row.result)
+        run.occupied = len(started)
         self._steps[execution.id] = run.progress.restore(ended, started)
+        return True
+
+    def _run_of(self, execution: Execution, below: list[Any]) -> Run | None:
+        workflows, workflow = self._lifecycle.workflows, execution.definition.workflow
+        if not execution.inline:
+            return None if workflow is None else workflows.new_run(execution, workflow)
+        above = execution.parent.run if execution.parent is not None else None
+        if above is None or above.nodes[execution.node].for_each is None:
+            return None
+        return workflows.fan_again(execution, max((_number(row.node) for row in below), default=-1))
 
     def _continue_workflow(self, execution: Execution) -> None:
         step = self._steps.pop(execution.id, None)
         workflow = execution.definition.workflow
         if step is None or workflow is None or execution.id not in self._memory.executions:
             return
-        if workflow.timeout is not None:
+        if workflow.timeout is not None and not execution.inline:
             passed = self._memory.clock.monotonic() - execution.started_monotonic
             self._lifecycle.workflows.watch(execution, max(0.0, workflow.timeout.total_seconds() - passed))
         self._lifecycle.workflows.go_on(execution, step)
@@ -199,6 +204,11 @@ class _Recovery:
             self._lifecycle.proceed(execution)
         else:
             self._lifecycle.requeue(execution)
+
+
+def _number(node: str) -> int:
+    """The number of an item in the name of its execution: `load[12]`."""
+    return int(node[node.rindex("[") + 1 : -1])
 
 
 def _attempt(execution: Execution) -> tuple[int, int]:

@@ -33,9 +33,9 @@ class Remembering:
         node = -1
         action = definition.action
         if parent is not None and parent.run is not None:
-            node = parent.run.plan.names.index(row.node)
-            assert parent.definition.workflow is not None
-            place = parent.definition.workflow.nodes[node]
+            found = parent.run.plan.index(row.node)
+            assert found is not None
+            node, place = found, parent.run.nodes[found]
             if row.inline:
                 action = place.action
             elif action is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from zquant_flow.core.graph import Plan
 from zquant_flow.core.model import Node, TaskDef, decode
 from zquant_flow.core.status import Status
 from zquant_flow.engine.memory import Execution, Memory, Reused
+from zquant_flow.engine.rows import json_text
 from zquant_flow.store import definitions as store
 from zquant_flow.store import queries
 from zquant_flow.store.database import Database
@@ -38,6 +40,35 @@ class Resuming:
             and row.node in position
             and self._is_unchanged(known.get(row.node), workflow.nodes[position[row.node]], row)
         ]
+
+    def items(self, execution: Execution, node: int, items: Sequence[Any]) -> Sequence[Reused]:
+        """The items of a node that succeeded in the execution that this one resumes, by their values."""
+        before = queries.execution_row(self._database, execution.resume_from or 0)
+        workflow = execution.definition.workflow
+        if before is None or workflow is None:
+            return ()
+        now = workflow.nodes[node]
+        was = next((known for known in self._nodes(before) if known.name == now.name), None)
+        if was is None or was.for_each is None:
+            return ()
+        done = self._items_done(before, replace(was, for_each=now.for_each), now)
+        found = []
+        for index, item in enumerate(items):
+            if same := done.get(json_text(item)):
+                row = same.popleft()
+                whence = row.reused_from or row.id
+                found.append(Reused(index, row.task_id, row.version, whence, row.result, row.params))
+        return found
+
+    def _items_done(self, before: Any, was: Node, now: Node) -> dict[str, deque[Any]]:
+        done: dict[str, deque[Any]] = {}
+        for fan in queries.children_of(self._database, before):
+            if fan.node != now.name:
+                continue
+            for row in queries.children_of(self._database, fan):
+                if row.status == Status.SUCCESS.value and row.params and self._is_unchanged(was, now, row):
+                    done.setdefault(json_text(json.loads(row.params).get("item")), deque()).append(row)
+        return done
 
     def definition(self, task_id: int, version: int) -> TaskDef:
         """A version of a task's definition."""

@@ -96,6 +96,7 @@ def node_reused(memory: Memory, parent: Execution, reused: Reused) -> Row:
         "inline": True,
         "status": Status.SUCCESS.value,
         "trigger_type": TriggerType.WORKFLOW.value,
+        "params": reused.params,
         "result": reused.result,
         "reused_from": reused.execution_id,
         "progress_percent": 100.0,

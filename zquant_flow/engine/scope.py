@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from typing import Any
 
-from zquant_flow.core.expressions import evaluate, render
 from zquant_flow.core.instants import from_micros
 from zquant_flow.core.progress import FAILED, SKIPPED
-from zquant_flow.core.references import TEMPLATE, Absent
+from zquant_flow.core.references import Absent
 from zquant_flow.core.sessions import Sessions, sessions_of
 from zquant_flow.engine.memory import Execution, Run
 from zquant_flow.wording import say
@@ -77,10 +76,10 @@ class Results(Mapping[str, Any]):
 
     def _explain(self, name: str, *, ended: bool) -> None:
         """Raises where there is no result and never will be; null is the result of a node that has none to give."""
-        names = self._run.plan.names
-        if name not in names:
+        node = self._run.plan.index(name)
+        if node is None:
             raise KeyError(name)
-        state = self._run.progress.state[names.index(name)]
+        state = self._run.progress.state[node]
         if state == SKIPPED:
             raise Absent(say("nodes.{name} has no result: it was skipped", name=name))
         if state == FAILED:
@@ -89,14 +88,60 @@ class Results(Mapping[str, Any]):
             raise Absent(say("nodes.{name} has no result: it has not ended", name=name))
 
 
-def scope_of(execution: Execution, sessions: SessionDays = lambda execution: {}) -> Scope:
+def scope_of(execution: Execution, sessions: SessionDays = lambda execution: {}) -> Mapping[str, Any]:
     """What the templates of an execution know."""
-    return Scope(execution, execution.parent, sessions)
+    parent = execution.parent
+    scope = Scope(execution, parent and workflow_of(parent), sessions)
+    return scope if parent is None else _with_item(scope, parent, execution.node)
 
 
 def scope_within(workflow: Execution, sessions: SessionDays = lambda execution: {}) -> Scope:
     """What is known to a node that has not begun: `execution` is the workflow's."""
     return Scope(workflow, workflow, sessions)
+
+
+def scope_of_call(parent: Execution, node: int, sessions: SessionDays) -> Mapping[str, Any]:
+    """What is known to the params of a node that begins; the result of one that failed or was skipped is null to them."""
+    workflow = workflow_of(parent)
+    assert workflow.run is not None
+    scope = _Over({"nodes": workflow.run.results}, scope_within(workflow, sessions))
+    return _with_item(scope, parent, node)
+
+
+def workflow_of(execution: Execution) -> Execution:
+    """The workflow that a node stands in, from the execution above it: above an item stands its `for_each`."""
+    run = execution.run
+    if run is None or run.items is None:
+        return execution
+    assert execution.parent is not None
+    return execution.parent
+
+
+def _with_item(scope: Mapping[str, Any], parent: Execution, node: int) -> Mapping[str, Any]:
+    if parent.run is None or parent.run.items is None:
+        return scope
+    return _Over({"item": parent.run.items[node], "index": node}, scope)
+
+
+class _Over(Mapping[str, Any]):
+    """A few names before others. (A ChainMap would swallow why one of those is absent.)"""
+
+    __slots__ = ("_first", "_then")
+
+    def __init__(self, first: Mapping[str, Any], then: Mapping[str, Any]) -> None:
+        self._first, self._then = first, then
+
+    def __getitem__(self, name: str) -> Any:
+        return self._first[name] if name in self._first else self._then[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._first or name in self._then
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**dict.fromkeys(self._first), **dict.fromkeys(self._then)})
+
+    def __len__(self) -> int:
+        return len(self._first.keys() | self._then.keys())
 
 
 def session_days(execution: Execution, calendars: Mapping[str, Sessions]) -> Mapping[str, date | None]:
@@ -106,11 +151,6 @@ def session_days(execution: Execution, calendars: Mapping[str, Sessions]) -> Map
     return sessions_of(instant, execution.definition, calendars) or sessions_of(
         instant, root.definition, calendars
     )
-
-
-def compute(kind: str, text: str, scope: Mapping[str, Any]) -> Any:
-    """The value of an expression or template inside params (`references.resolve`)."""
-    return render(text, scope) if kind == TEMPLATE else evaluate(text, scope)
 
 
 def _results(execution: Execution, workflow: Execution | None) -> Mapping[str, Any]:

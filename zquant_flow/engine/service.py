@@ -34,6 +34,7 @@ from zquant_flow.engine.bell import Bell
 from zquant_flow.engine.bundles import BundleFolders
 from zquant_flow.engine.dispatcher import Dispatcher
 from zquant_flow.engine.events import Events
+from zquant_flow.engine.fans import DEFAULT_LIMIT
 from zquant_flow.engine.keys import Keys
 from zquant_flow.engine.lease import Lease
 from zquant_flow.engine.ledger import Ledger
@@ -93,12 +94,14 @@ class Engine:
         fires: bool = True,
         rests: bool = False,
         lease: float | None = None,
+        item_limit: int = DEFAULT_LIMIT,
         calendars: Calendars | None = None,
     ) -> None:
         """`backend` is made with two callbacks: one for its frames, one for its loss. Without `fires` no schedule fires.
 
         One that `rests` looks at no execution at all: it only keeps tasks, for who works on a data folder that nobody serves.
         With `lease` (seconds) others may share the database: one of them leads, and hands executions over to the others.
+        `item_limit`: how many items a node with `for_each` may have.
         """
         self.database = database
         self._clock = clock
@@ -133,6 +136,8 @@ class Engine:
         self.keys = Keys(database, self.memory)
         self.lifecycle = Lifecycle(self.memory, self._dispatcher, self._wake_after, self.resuming.successes)
         self.lifecycle.workflows.aside = self._do_aside
+        self.lifecycle.workflows.reusable_items = self.resuming.items
+        self.lifecycle.workflows.item_limit = item_limit
         self.letters = Letters(database, self.memory, self.lifecycle, self._dispatcher, self.lease)
         if self.lease.shared:
             self.lifecycle.elsewhere = self.letters

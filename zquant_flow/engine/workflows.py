@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import json
-from collections import ChainMap, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from zquant_flow.core.expressions import evaluate
+from zquant_flow.core.expressions import compute, evaluate
+from zquant_flow.core.fan import FanError
 from zquant_flow.core.graph import Plan, plan_workflow
 from zquant_flow.core.model import Action, Node, TaskDef, Workflow, overridden
 from zquant_flow.core.params import fitted
@@ -21,8 +22,16 @@ from zquant_flow.core.status import Status, TriggerType, advance
 from zquant_flow.definitions.templates import nodes_named
 from zquant_flow.engine import rows
 from zquant_flow.engine.dispatcher import Dispatcher
+from zquant_flow.engine.fans import (
+    DEFAULT_LIMIT,
+    ReusableItems,
+    ended_as,
+    fan_of,
+    gathered,
+    remains_of,
+)
 from zquant_flow.engine.memory import UNBOUNDED, Execution, Memory, Reused, Run, Task
-from zquant_flow.engine.scope import SessionDays, compute, scope_within
+from zquant_flow.engine.scope import SessionDays, scope_of_call, scope_within
 from zquant_flow.errors import ExpressionError, ZquantFlowError
 from zquant_flow.wording import say
 
@@ -98,6 +107,9 @@ class Workflows:
         """The trading sessions around an execution, for expressions."""
         self.aside: Callable[[Callable[[], object], Callable[[], None]], None] | None = None
         """Does what takes long outside of the engine's thread, then something inside of it; None where there is no other."""
+        self.item_limit = DEFAULT_LIMIT
+        """How many items a node may have."""
+        self.reusable_items: ReusableItems = lambda execution, node, items: ()
         self._plans: dict[tuple[int, int], tuple[Plan, frozenset[str]]] = {}
         self._begun: dict[int, tuple[Run, Step]] = {}
         """Runs that were made aside, with what they begin with."""
@@ -114,8 +126,23 @@ class Workflows:
             on_failure=workflow.on_failure,
         )
         return Run(
-            plan=plan, progress=progress, max_parallel=workflow.max_parallel or UNBOUNDED, wanted=wanted
+            plan=plan,
+            nodes=workflow.nodes,
+            progress=progress,
+            max_parallel=workflow.max_parallel or UNBOUNDED,
+            wanted=wanted,
         )
+
+    def fan_again(self, execution: Execution, highest: int) -> Run:
+        """The memory of a node's items after a restart: of those that the node runs for, up to `highest` known from rows."""
+        parent, workflow = execution.parent, execution.definition.workflow
+        assert parent is not None and parent.run is not None and workflow is not None
+        node = parent.run.nodes[execution.node]
+        try:
+            run = fan_of(workflow, node, scope_within(parent, self.session_days), UNBOUNDED)
+        except (FanError, ZquantFlowError):  # a calendar that is not there any more, say
+            return remains_of(workflow, node, highest + 1)
+        return run if len(run.plan) > highest else remains_of(workflow, node, highest + 1)
 
     def _plan(self, execution: Execution, workflow: Workflow) -> tuple[Plan, frozenset[str]]:
         key = (execution.task.id, execution.version)
@@ -164,12 +191,13 @@ class Workflows:
     def _take_over(self, execution: Execution, run: Run) -> Step:
         """Begin where the execution before failed: what succeeded there has succeeded here."""
         found = self._reusable(execution, run.plan)
+        self._reuse(execution, run, found)
+        return run.progress.restore([(reused.node, Status.SUCCESS) for reused in found], ())
+
+    def _reuse(self, execution: Execution, run: Run, found: Sequence[Reused]) -> None:
         for reused in found:
             self._memory.batch.nodes_reused.append(rows.node_reused(self._memory, execution, reused))
-            name = run.plan.names[reused.node]
-            if name in run.wanted:
-                run.results[name] = {"result": json.loads(reused.result) if reused.result else None}
-        return run.progress.restore([(reused.node, Status.SUCCESS) for reused in found], ())
+            keep_result(run, reused.node, reused.result)
 
     def go_on(self, execution: Execution, step: Step) -> None:
         """Go on with a workflow that was rebuilt from its rows; `step` is what was due besides them."""
@@ -259,9 +287,9 @@ class Workflows:
 
     def _passed_over(self, execution: Execution, node: int) -> Step | None:
         """What follows where a node's condition is not met, or can't be told: then it fails. None where it may start."""
-        workflow, run = execution.definition.workflow, execution.run
-        assert workflow is not None and run is not None
-        condition = workflow.nodes[node].when
+        run = execution.run
+        assert run is not None
+        condition = run.nodes[node].when
         if condition is None:
             return None
         try:
@@ -276,18 +304,45 @@ class Workflows:
         return run.progress.skip(node, SkipReason.WHEN)
 
     def _offer(self, execution: Execution, node: int) -> None:
-        """A node is ready: queue it for a slot, or make the execution of the task it refers to."""
-        workflow = execution.definition.workflow
-        assert workflow is not None
-        definition = workflow.nodes[node]
-        if definition.task is None:
+        """A node is ready: queue it for a slot, or make the execution of the task it refers to, or those of its items."""
+        assert execution.run is not None
+        definition = execution.run.nodes[node]
+        if definition.for_each is not None:
+            self._begin_fan(execution, node, definition)
+        elif definition.task is not None:
+            self._begin_reference(execution, node, definition.task, definition)
+        else:
             assert definition.action is not None
             action = definition.action
             self._dispatcher.add(execution, node, action.priority, action.pool)
+
+    def _begin_fan(self, parent: Execution, node: int, definition: Node) -> None:
+        """Run it for each of its items. Without any it ends with the next look at what is behind: here it would recurse."""
+        workflow = parent.definition.workflow
+        assert workflow is not None
+        child = self._child(parent, node, parent.task, parent.definition, None)
+        self._steps.start_row(child)
+        try:
+            run = fan_of(workflow, definition, scope_within(parent, self.session_days), self.item_limit)
+        except FanError as error:
+            self._steps.doom(child, error.code, error.detail)
             return
-        self._begin_reference(execution, node, definition.task, definition)
+        except ZquantFlowError as error:
+            self._steps.doom(child, "for_each_failed", error.detail)
+            return
+        child.run = run
+        if parent.resume_from is None:
+            step = run.progress.start()
+        else:
+            found = self.reusable_items(parent, node, run.items or ())
+            self._reuse(child, run, found)
+            step = run.progress.restore([(reused.node, Status.SUCCESS) for reused in found], ())
+        if run.progress.finished:
+            self._behind[child.id] = child
+        self.follow(child, step)
 
     def _begin_reference(self, parent: Execution, node: int, name: str, definition: Node) -> None:
+        assert parent.run is not None
         task = self._memory.by_name.get(name)
         if task is None:
             child = self._child(parent, node, parent.task, parent.definition, None)
@@ -304,7 +359,7 @@ class Workflows:
         self._steps.admit(child, "workflow")
         if not self._give_arguments(child, definition.arguments):
             return
-        if len(task.active) > task.limit:
+        if _is_one_too_many(child, parent.run):
             self._steps.wait_for_others(child)
         else:
             self._steps.proceed(child)
@@ -331,15 +386,19 @@ class Workflows:
         return child
 
     def _give_arguments(self, child: Execution, arguments: Mapping[str, Any]) -> bool:
-        """Resolve what the node is called with; a value that is not there fails the node."""
+        """Resolve what the node is called with; a value that is not there fails the node. An item is a param, too."""
         specs = {} if child.inline else child.definition.param_specs
-        if not arguments and not specs:
-            return True
         parent = child.parent
         assert parent is not None and parent.run is not None
-        scope = ChainMap({"nodes": parent.run.results}, scope_within(parent, self.session_days))  # type: ignore[arg-type]
+        items = parent.run.items
+        if not arguments and not specs and items is None:
+            return True
+        item = {} if items is None else {"item": items[child.node]}
         try:
-            child.params = fitted(specs, {**child.params, **resolve(arguments, scope, compute)})
+            if arguments:
+                scope = scope_of_call(parent, child.node, self.session_days)
+                arguments = resolve(arguments, scope, compute)
+            child.params = fitted(specs, {**child.params, **item, **arguments})
             assert child.row is not None
             child.row["params"] = rows.json_text(child.params)
         except ZquantFlowError as error:
@@ -348,8 +407,8 @@ class Workflows:
         return True
 
     def start_node(self, parent: Execution, node: int) -> None:
-        run, workflow = parent.run, parent.definition.workflow
-        assert run is not None and workflow is not None
+        run = parent.run
+        assert run is not None
         if not run.progress.may_start(node):
             self._vacate(parent)
             return
@@ -357,7 +416,7 @@ class Workflows:
             run.occupied -= 1
             run.held.append(node)
             return
-        definition = workflow.nodes[node]
+        definition = run.nodes[node]
         child = self._child(parent, node, parent.task, parent.definition, definition.action)
         self._steps.start_row(child)
         if self._give_arguments(child, definition.arguments):
@@ -367,13 +426,9 @@ class Workflows:
         run = parent.run
         assert run is not None
         run.children.pop(child.node, None)
-        name = run.plan.names[child.node]
-        if name in run.wanted:
-            run.results[name] = {"result": None if result is None else json.loads(result)}
+        keep_result(run, child.node, result)
         was_stopped = run.progress.stopped
-        workflow = parent.definition.workflow
-        assert workflow is not None
-        status = seen_above(workflow.nodes[child.node], status)
+        status = seen_above(run.nodes[child.node], status)
         step = run.progress.finish(child.node, status)
         self._vacate(parent)
         self.follow(parent, step)
@@ -383,10 +438,8 @@ class Workflows:
 
     def _skip_unstarted(self, parent: Execution, run: Run) -> None:
         """After a failure under `stop`: referenced tasks that still wait for their first attempt never get one."""
-        workflow = parent.definition.workflow
-        assert workflow is not None
         for child in list(run.children.values()):
-            if not survives_stop(workflow.nodes[child.node].trigger_rule):
+            if not survives_stop(run.nodes[child.node].trigger_rule):
                 self._steps.skip(child)
 
     def _vacate(self, parent: Execution) -> None:
@@ -423,18 +476,20 @@ class Workflows:
             return
         if execution.status is Status.PAUSED:  # what ran could not stand still, and nothing is left
             execution.status = advance(Status.PAUSED, Status.RUNNING)
-        status = run.progress.outcome()
-        total = len(run.plan)
+        self._end(execution, run)
+
+    def _end(self, execution: Execution, run: Run) -> None:
+        is_fan = run.items is not None
+        status = ended_as(run) if is_fan else run.progress.outcome()
+        total, failures = len(run.plan), run.progress.failures
         execution.percent = 100.0 * run.progress.succeeded / total if total else 100.0
+        result = gathered(run) if is_fan else None
         if status is Status.SUCCESS:
-            self._steps.end(execution, status)
-        else:
-            self._steps.end(
-                execution,
-                status,
-                code="nodes_failed",
-                error=f"{run.progress.failures} of {total} nodes did not succeed",
-            )
+            self._steps.end(execution, status, result=result)
+            return
+        what, code = ("items", "items_failed") if is_fan else ("nodes", "nodes_failed")
+        error = f"{failures} of {total} {what} did not succeed"
+        self._steps.end(execution, status, result=result, code=code, error=error)
 
     def _report(self, execution: Execution, run: Run) -> None:
         """Write a workflow's progress: while it runs at most four times a second, and at its end."""
@@ -485,6 +540,23 @@ class Workflows:
         for child in list(run.children.values()):
             self._steps.terminate(child, why)
         self._finish_if_done(execution)
+
+
+def keep_result(run: Run, node: int, result: str | None) -> None:
+    """Keep what a node has given, as JSON, for those that take it."""
+    if run.items is not None:
+        run.gathered[node] = result
+    elif run.wanted and (name := run.plan.names[node]) in run.wanted:
+        run.results[name] = {"result": None if result is None else json.loads(result)}
+
+
+def _is_one_too_many(child: Execution, run: Run) -> bool:
+    """Whether it has to wait for others of its task. Items of one node don't wait for each other, unless that task says so."""
+    task = child.task
+    others = len(task.active) - 1
+    if run.items is not None and task.definition.max_active_runs is None:
+        others = len(task.active) - run.occupied
+    return others >= task.limit
 
 
 def seen_above(node: Node, status: Status) -> Status:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import func, literal_column, select
+from sqlalchemy import ColumnElement, func, literal_column, or_, select
 
 from zquant_flow.core.status import ACTIVE
 from zquant_flow.store.database import Database
@@ -54,7 +54,7 @@ def handed_trees(database: Database, engine_id: int) -> list[list[Any]]:
                 top,
                 *connection.execute(
                     select(executions)
-                    .where(executions.c.root_id == top.root_id, executions.c.parent_execution_id == top.id)
+                    .where(executions.c.root_id == top.root_id, _below(top.id))
                     .order_by(executions.c.id)
                 ),
             ]
@@ -62,6 +62,13 @@ def handed_trees(database: Database, engine_id: int) -> list[list[Any]]:
             else [top]
             for top in tops
         ]
+
+
+def _below(top: int) -> ColumnElement[bool]:
+    """The nodes of an execution, and the items of these."""
+    above = executions.c.parent_execution_id
+    nodes = select(executions.c.id).where(above == top).scalar_subquery()
+    return or_(above == top, above.in_(nodes))
 
 
 def _has_children(root: Any) -> bool:

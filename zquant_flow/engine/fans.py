@@ -1,0 +1,71 @@
+"""What becomes of a node with `for_each`?
+
+An execution of its own that needs no place (`Run` with `items`), and below it one for each item, as nodes below a workflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from zquant_flow.core.fan import items_of
+from zquant_flow.core.graph import Alike, plan_items
+from zquant_flow.core.model import Node, TriggerRule, Workflow, WorkflowType
+from zquant_flow.core.progress import Progress
+from zquant_flow.core.status import Status
+from zquant_flow.engine.memory import UNBOUNDED, Execution, Reused, Run
+
+DEFAULT_LIMIT = 100_000
+"""Items of one node, where no setting says otherwise."""
+
+ReusableItems = Callable[[Execution, int, Sequence[Any]], Sequence[Reused]]
+"""Reads which items of a node of a resumed workflow need not be done again."""
+
+
+def fan_of(workflow: Workflow, node: Node, scope: Mapping[str, Any], limit: int) -> Run:
+    """The run over a node's items, nothing started yet. Raises what `core.fan.items_of` does."""
+    assert node.for_each is not None
+    return _run_over(workflow, node, items_of(node.for_each, scope, limit))
+
+
+def remains_of(workflow: Workflow, node: Node, count: int) -> Run:
+    """The run of items that nobody knows any more: what has begun may end, and it has failed."""
+    run = _run_over(workflow, node, Alike(None, count))
+    run.progress.failures = 1
+    run.progress.abandon()
+    return run
+
+
+def gathered(run: Run) -> str:
+    """The results of all items as one JSON list; null where there is none."""
+    return "[" + ",".join(result or "null" for result in run.gathered) + "]"
+
+
+def ended_as(run: Run) -> Status:
+    """How a node has ended whose items have: as a list with holes is no success, one failure is one."""
+    return Status.FAILED if run.progress.failures else Status.SUCCESS
+
+
+def _run_over(workflow: Workflow, node: Node, items: Sequence[Any]) -> Run:
+    plan, one = plan_items(node.name, len(items)), replace(node, for_each=None, when=None)
+    progress = Progress(
+        plan,
+        Alike(TriggerRule.ALL_SUCCESS, len(items)),
+        workflow_type=WorkflowType.PARALLEL,
+        on_failure=workflow.on_failure,
+    )
+    return Run(
+        plan=plan,
+        nodes=Alike(one, len(items)),
+        progress=progress,
+        max_parallel=node.max_parallel or _width(workflow),
+        items=items,
+        gathered=[None] * len(items),
+    )
+
+
+def _width(workflow: Workflow) -> int:
+    if workflow.workflow_type is WorkflowType.SERIAL:
+        return 1
+    return workflow.max_parallel or UNBOUNDED
