@@ -12,7 +12,7 @@ from sqlalchemy import text
 from tests.databases import fresh_database
 from tests.engine.conftest import EVERY_MINUTE, retrying
 from zquant_flow.clock import SystemClock
-from zquant_flow.core.model import Overlap, Rule, Schedule, WorkflowType
+from zquant_flow.core.model import ForEach, Overlap, Rule, Schedule, WorkflowType
 from zquant_flow.errors import AlreadyRunning, NotLeading
 from zquant_flow.store import queries
 from zquant_flow.store.clock import DatabaseClock
@@ -239,6 +239,18 @@ def test_a_follower_that_restarts_drives_on(two: Two) -> None:
     two.settle()
     assert two.a.status(execution) == "success"
     assert [order["attempt"] for order in two.b.backend.orders] == [1]
+
+
+def test_items_are_driven_where_their_workflow_is(two: Two) -> None:
+    node = command_node("load", for_each=ForEach(items=(1, 2)))
+    execution = handed(two, workflow_task("many", [node]))
+    two.b.end(two.b.backend.node("load[0]"), result="10")
+    two.b.restart()
+    two.settle()
+    two.b.end(two.b.backend.node("load[1]"), result="20")
+    two.settle()
+    assert two.a.status(execution) == "success"
+    assert two.a.nodes(execution) == {"load": "success"}
 
 
 def test_the_leader_that_restarts_remembers_what_runs_elsewhere(two: Two) -> None:
