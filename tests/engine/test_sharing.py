@@ -338,7 +338,7 @@ def test_where_clocks_differ_that_of_the_database_decides(tmp_path: Path) -> Non
             with Harness(tmp_path / name, url=url, clock=clock, lease=1.0) as h:  # type: ignore[arg-type]
                 if name == "ahead":
                     h.define(command_task("each", schedule=EVERY_SECOND, overlap=Overlap.ALLOW))
-                end = SystemClock().monotonic() + 3.0
+                end = SystemClock().monotonic() + 2.3
                 while SystemClock().monotonic() < end:
                     h.engine.ring()
                     h.settle()

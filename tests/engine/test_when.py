@@ -104,10 +104,10 @@ def test_a_condition_is_told_anew_after_a_crash(h: Harness) -> None:
 
 
 @pytest.mark.parametrize("workflow_type", WorkflowType)
-def test_ten_thousand_false_conditions_in_a_row_neither_dive_nor_linger(tmp_path, workflow_type) -> None:
+def test_thousands_of_false_conditions_in_a_row_neither_dive_nor_linger(tmp_path, workflow_type) -> None:
     nodes = [
         command_node(f"n{i}", *([f"n{i - 1}"] if i else []), when="false", trigger_rule=TriggerRule.ALL_DONE)
-        for i in range(10_000)
+        for i in range(3_000)
     ]
     with Harness(tmp_path) as h:
         (task,) = h.define(workflow_task("w", nodes, workflow_type=workflow_type))
@@ -115,4 +115,4 @@ def test_ten_thousand_false_conditions_in_a_row_neither_dive_nor_linger(tmp_path
         root = h.operations.trigger(task, actor="u")
         until(lambda: h.status(root) == "success", "the end of all")
         spent = time.process_time() - began
-    assert spent < 10, f"{spent:.1f} s"
+    assert spent < 4, f"{spent:.1f} s"

@@ -20,15 +20,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_server_that_is_killed_at_random_moments_loses_nothing(
-    kind: str, seed: int, tmp_path: Path
-) -> None:
+def test_a_server_that_is_killed_at_random_moments_loses_nothing(kind: str, tmp_path: Path) -> None:
     with fresh_database(kind, tmp_path) as url:
         report = killed_at_random(
-            tmp_path / "world", rounds=7, seed=seed, url=None if kind == "sqlite" else url
+            tmp_path / "world", rounds=13, seed=1, url=None if kind == "sqlite" else url
         )
-    assert report.faults == {}, f"seed {seed}"
+    assert report.faults == {}
     assert report.instants > 100
     assert report.attempts > 50
 
