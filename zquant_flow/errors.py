@@ -77,6 +77,10 @@ class ExecutionNotFound(NotFound):
     code = "execution_not_found"
 
 
+class BackfillNotFound(NotFound):
+    code = "backfill_not_found"
+
+
 class Conflict(ZquantFlowError):
     """The state of the thing does not allow this now."""
 

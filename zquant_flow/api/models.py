@@ -297,6 +297,36 @@ class BackfillItem(BaseModel):
     execution_id: int | None
 
 
+class BackfillStateOut(BaseModel):
+    """A backfill: what was asked for, and how many of its executions are in each status."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    id: int
+    task_id: int
+    task_name: str
+    from_: Annotated[datetime, Field(alias="from")]
+    to: datetime
+    parallel: int
+    counts: dict[str, int]
+    created_by: str
+    created_time: datetime
+    cancelled_by: str | None
+    cancelled_time: datetime | None
+
+
+class BackfillPage(BaseModel):
+    backfills: list[BackfillStateOut]
+    total: int
+
+
+class CancelledOut(BaseModel):
+    """The executions of a backfill that will not run, because it was cancelled."""
+
+    backfill_id: int
+    cancelled: list[int]
+
+
 class FireOut(BaseModel):
     """An entry of the ledger: an instant that fired, or an instant or span that was skipped, with the reason."""
 

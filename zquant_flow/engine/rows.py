@@ -275,6 +275,11 @@ def released(execution: Execution) -> Row:
     return {"b_task_id": execution.task.id, "b_logical_time": execution.logical_time}
 
 
+def cancelled(memory: Memory, backfill: int, actor: str) -> Row:
+    """Nothing more of a backfill begins, because of somebody."""
+    return {"b_id": backfill, "cancelled_by": actor, "cancelled_time": memory.now}
+
+
 def skipped(memory: Memory, task: Task, from_time: int, to_time: int, reason: str) -> Row:
     return {
         "task_id": task.id,

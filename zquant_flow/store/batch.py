@@ -63,6 +63,7 @@ class Batch:
     adhoc_tasks: list[Row] = field(default_factory=list)
     definitions: list[Row] = field(default_factory=list)
     backfills: list[Row] = field(default_factory=list)
+    backfills_cancelled: list[Row] = field(default_factory=list)
     created: list[Row] = field(default_factory=list)
     nodes_started: list[Row] = field(default_factory=list)
     nodes_skipped: list[Row] = field(default_factory=list)
@@ -130,6 +131,12 @@ _STATEMENTS: Mapping[str, tuple[Executable, bool]] = {
     "adhoc_tasks": (insert(tasks), True),
     "definitions": (insert(definitions), True),
     "backfills": (insert(backfills), True),
+    "backfills_cancelled": (
+        update(backfills)
+        .where(backfills.c.id == bindparam("b_id"))
+        .values(_known("cancelled_by", "cancelled_time")),
+        False,
+    ),
     "created": (insert(executions), True),
     "nodes_started": (insert(executions), True),
     "nodes_skipped": (insert(executions), True),

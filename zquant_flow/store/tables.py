@@ -303,6 +303,8 @@ backfills = Table(
     Column("parallel", Integer, nullable=False),
     Column("created_by", String(100), nullable=False),
     Column("created_time", BigInteger, nullable=False),
+    Column("cancelled_by", String(100)),
+    Column("cancelled_time", BigInteger),
 )
 """A span whose logical times were asked for; their executions name it, and at most `parallel` of them are active."""
 

@@ -83,6 +83,8 @@ def _create_the_rest() -> None:
         sa.Column("parallel", sa.Integer(), nullable=False),
         sa.Column("created_by", sa.String(length=100), nullable=False),
         sa.Column("created_time", sa.BigInteger(), nullable=False),
+        sa.Column("cancelled_by", sa.String(length=100)),
+        sa.Column("cancelled_time", sa.BigInteger()),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_backfills")),
     )
     op.create_table(
