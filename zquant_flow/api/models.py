@@ -55,6 +55,7 @@ _TASK: dict[str, JsonValue] = {
     "after": None,
     "produces": [],
     "consumes": [],
+    "webhook": None,
     "max_active_runs": None,
     "pool": None,
     "jitter": 0.0,
@@ -96,6 +97,7 @@ _EXECUTION: dict[str, JsonValue] = {
     "resume_from_execution_id": None,
     "reused_from": None,
     "backfill_id": None,
+    "event": None,
     "version": 1,
     "waiting_for": None,
     "waiting_until": None,
@@ -158,6 +160,7 @@ class TaskOut(BaseModel):
     after: AfterOut | None
     produces: list[str]
     consumes: list[str]
+    webhook: str | None
     max_active_runs: int | None
     pool: str | None
     jitter: float
@@ -261,6 +264,15 @@ class PruneOut(BaseModel):
     """The files that are gone, and whose tasks are archived now."""
 
     files: list[str]
+
+
+class HookOut(BaseModel):
+    """A webhook: where requests go, and the secret whose HMAC-SHA256 of the body stands in `header`."""
+
+    name: str
+    path: str
+    header: str
+    secret: str
 
 
 class BackfillIn(BaseModel):
@@ -463,6 +475,7 @@ class ExecutionOut(BaseModel):
     resume_from_execution_id: int | None
     reused_from: int | None
     backfill_id: int | None
+    event: dict[str, Any] | None
     version: int
     waiting_for: str | None
     waiting_until: datetime | None

@@ -180,6 +180,7 @@ class Controls:
             TriggerType.RESUME,
             params=given,
             logical_time=row.logical_time,
+            event=json.loads(row.event) if row.event else None,
             original=(version, definition),
         )
         execution.resume_from = execution_id

@@ -22,8 +22,10 @@ _FINAL = "NOT inline AND status NOT IN ('pending', 'running', 'paused')"
 def upgrade() -> None:
     op.add_column("tasks", sa.Column("change_seq", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("tasks", sa.Column("adhoc", sa.Boolean(), nullable=False, server_default=sa.text("false")))
+    op.add_column("tasks", sa.Column("hook_generation", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("load_errors", sa.Column("words", sa.Text()))
     op.add_column("executions", sa.Column("backfill_id", sa.BigInteger()))
+    op.add_column("executions", sa.Column("event", sa.Text()))
     op.add_column("executions", sa.Column("deadline", sa.BigInteger()))
     missed = sa.Column[bool]("deadline_missed", sa.Boolean(), nullable=False, server_default=sa.text("false"))
     op.add_column("executions", missed)
