@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     timezone: str = ""
     thread_pool_size: Annotated[int, Field(ge=1, le=10_000)] = 10
     admin_token: str = ""
+    secret_key: str = ""
     server_url: str = ""
     token: str = ""
     shutdown_grace: Annotated[float, Field(ge=0)] = 30.0
@@ -99,6 +100,10 @@ class Settings(BaseSettings):
     def own_token(self) -> str:
         """The admin's bearer token: the setting, else one made once and kept in `<data>/admin.token`, mode 0600."""
         return self.kept_token() or _write_once(self.data_dir / "admin.token", secrets.token_urlsafe(32))
+
+    def own_secret(self) -> str:
+        """What secrets are made from: the setting, else text made once and kept in `<data>/secret.key`, mode 0600."""
+        return self.secret_key or _write_once(self.data_dir / "secret.key", secrets.token_urlsafe(32))
 
     def kept_token(self) -> str | None:
         """The same, or None where there is none yet."""

@@ -77,6 +77,23 @@ class ExecutionNotFound(NotFound):
     code = "execution_not_found"
 
 
+class HookNotFound(NotFound):
+    """No task has a webhook of that name."""
+
+    code = "hook_not_found"
+
+
+class BadSignature(ZquantFlowError):
+    """A request to a webhook without a signature by its secret."""
+
+    code = "bad_signature"
+    status = 401
+
+
+class BackfillNotFound(NotFound):
+    code = "backfill_not_found"
+
+
 class Conflict(ZquantFlowError):
     """The state of the thing does not allow this now."""
 

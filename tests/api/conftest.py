@@ -114,6 +114,7 @@ def api(scheduler: Scheduler) -> Iterator[Api]:
         data_dir=scheduler.settings.data_dir,
         zone=scheduler.settings.zone,
         token=TOKEN,
+        secret=scheduler.settings.own_secret,
     )
     with TestClient(
         create_app(control), raise_server_exceptions=False, client=("127.0.0.1", 50000)

@@ -287,6 +287,23 @@ def test_a_backfill_that_can_not_be_meant_is_400(api: Api, body: dict[str, str],
     assert word in api("POST", f"/tasks/{task['id']}/backfill", json=body, status=400)["detail"]
 
 
+def test_a_backfill_is_cancelled_as_one_and_its_logical_times_can_be_asked_for_again(api: Api) -> None:
+    task = make(api, task_type="common_task", cron_expression="0 9 * * *", config={"command": "sleep 60"})
+    span = {"from": "2026-02-02T00:00:00+08:00", "to": "2026-02-04T23:00:00+08:00"}
+    made = api("POST", f"/tasks/{task['id']}/backfill", json=span, status=200)
+    number, rest = made["backfill_id"], [item["execution_id"] for item in made["executions"][1:]]
+    [listed] = api("GET", f"/backfills?task_id={task['id']}", status=200)["backfills"]
+    assert (listed["id"], sum(listed["counts"].values()), listed["cancelled_by"]) == (number, 3, None)
+    answer = api("POST", f"/backfills/{number}/cancel?terminate=true", status=200)
+    assert answer == {"backfill_id": number, "cancelled": rest}
+    assert api.ended(number)["status"] == "terminated"
+    found = api("GET", f"/backfills/{number}", status=200)
+    assert (found["counts"], found["cancelled_by"]) == ({"terminated": 3}, "admin")
+    again = api("POST", f"/tasks/{task['id']}/backfill", json={**span, "dry_run": True}, status=200)
+    assert (len(again["executions"]), len(again["fired_before"])) == (2, 1)
+    assert api("GET", "/backfills/99999", status=404)["code"] == "backfill_not_found"
+
+
 def test_a_task_without_schedule_has_nothing_to_backfill(api: Api) -> None:
     span = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-03T00:00:00Z"}
     assert "no schedule" in api("POST", f"/tasks/{make(api)['id']}/backfill", json=span, status=400)["detail"]

@@ -183,6 +183,39 @@ def test_a_backfill_is_shown_made_and_waited_for(live: Server, zqf: Zqf) -> None
     assert (again["executions"], len(again["fired_before"])) == ([], 3)
 
 
+def test_a_backfill_is_listed_and_cancelled(live: Server, zqf: Zqf) -> None:
+    (live.tasks / "nights.yaml").write_text("name: nights\ncron: '0 9 * * *'\ncommand: sleep 60\n")
+    until(lambda: live.client.find("nights"), "the task nights")
+    span = ("backfill", "nights", "--from", "2026-02-02", "--to", "2026-02-04T23:00")
+    first, *rest = zqf(*span, "--quiet").out.split()
+    shown = zqf("backfill", "--list", "nights").out
+    assert "1 running" in shown
+    assert "under way" in shown
+    assert zqf("backfill", "--cancel", first, "--terminate", "--quiet").out.split() == rest
+    assert "cancelled" in zqf("backfill", "--list").out
+    assert zqf("backfill", "--list", "nights", "--quiet").out.split() == [first]
+    unknown = zqf("backfill", "--cancel", "99999")
+    assert (unknown.code, "no backfill has the id 99999" in unknown.err) == (2, True)
+    assert zqf("tasks", "delete", "nights", "-y").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("nights",), "say what to run"),
+        (("nights", "--cancel", "1"), "--cancel takes the id"),
+        (("--list", "--from", "3d"), "--list takes no span"),
+        (("nights", "--from", "3d", "--to", "now", "--terminate"), "--terminate goes with --cancel"),
+    ],
+)
+def test_words_of_backfill_that_do_not_belong_together_are_refused(
+    zqf: Zqf, words: tuple[str, ...], told: str
+) -> None:
+    done = zqf("backfill", *words)
+    assert done.code == 2
+    assert told in done.err
+
+
 def test_a_backfill_that_fails_is_exit_code_1(live: Server, zqf: Zqf) -> None:
     (live.tasks / "failing.yaml").write_text("name: failing\ncron: '0 9 * * *'\ncommand: 'false'\n")
     until(lambda: live.client.find("failing"), "the task failing")

@@ -20,7 +20,7 @@ def faults(**raw):
     return {error.field: (error.code, error.message) for error in caught.value.errors}
 
 
-KNOWN = "known are params, nodes, logical_time, execution, session, previous_session, next_session"
+KNOWN = "known are params, nodes, logical_time, execution, event, session, previous_session, next_session"
 
 
 @pytest.mark.parametrize(

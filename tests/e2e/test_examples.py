@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import hmac
 import math
 import re
 import sqlite3
 from contextlib import closing
 from itertools import accumulate, pairwise
 
+import httpx
 import pytest
 
 from tests.e2e.serving import EXAMPLES, until
@@ -55,6 +58,8 @@ def test_every_example_is_listed_and_none_has_an_error(client):
         ("quotes_in_a_pool", "pools.yaml"),
         ("downloads_in_a_pool", "downloads.py"),
         ("fetch_twice", "overrides.yaml"),
+        ("on_load_done", "webhook.yaml"),
+        ("on_push", "webhook_function.py"),
     ]:
         assert client.find(name)["source"] == source
 
@@ -113,6 +118,22 @@ def test_tasks_run_after_others_and_when_their_data_is_new(client):
         found = until(lambda: client.get(f"/tasks/{task_id}/executions")["executions"], name)  # noqa: B023
         ended = client.ended(found[0]["id"])
         assert (ended["status"], ended["trigger_type"]) == ("success", "event")
+
+
+def test_signed_requests_to_webhooks_run_their_tasks(client):
+    def called(name, body):
+        hook = client.get(f"/tasks/{client.find(name)['id']}/hook")
+        sign = hmac.new(hook["secret"].encode(), body, hashlib.sha256).hexdigest()
+        url = client.http.base_url.copy_with(path=hook["path"])
+        answer = httpx.post(url, content=body, headers={hook["header"]: f"sha256={sign}"})
+        assert answer.status_code == 202, answer.text
+        return client.ended(answer.json()["execution_id"])
+
+    found = called("on_load_done", b'{"table": "bars", "rows": 12}')
+    assert client.log(found["id"]) == "12 rows of bars\n"
+    assert (found["trigger_type"], found["created_by"]) == ("event", "hook:load-done")
+    assert found["event"]["body"] == {"table": "bars", "rows": 12}
+    assert called("on_push", b'{"ref": "refs/heads/next"}')["result"] == {"branch": "next"}
 
 
 def test_demo_shows_its_progress_while_it_runs(client):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import urllib.error
 import urllib.request
@@ -22,6 +24,18 @@ class Caller:
     def __init__(self, world: World) -> None:
         self._url = json.loads((world.data / "server.json").read_text())["url"]
         self._token = (world.data / "admin.token").read_text().strip()
+
+    def hook(self, path: str, secret: str) -> tuple[int, Any]:
+        """The answer to a request to a webhook, which is signed and has no token."""
+        body = b'{"n": 7}'
+        sign = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+        headers = {"X-Hub-Signature-256": f"sha256={sign}", "X-GitHub-Delivery": "d-1"}
+        request = urllib.request.Request(self._url + path, method="POST", data=body, headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
 
     def __call__(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         reads, method = method == "LOG", "GET" if method == "LOG" else method
@@ -46,9 +60,10 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Worl
         first, second = (World(folder / name, seed=5, url=url, tasks=0) for name in ("one", "two"))
         for world in (first, second):
             (world.tasks / "w.yaml").unlink()
-        first.start(ZQUANT_FLOW_THREAD_POOL_SIZE="1")  # so that it hands over what it may
+        secret = {"ZQUANT_FLOW_SECRET_KEY": "the same everywhere"}
+        first.start(ZQUANT_FLOW_THREAD_POOL_SIZE="1", **secret)  # so that it hands over what it may
         first.wait_ready()
-        second.start()
+        second.start(**secret)
         second.wait_ready()
         yield first, second
         assert second.stop() == 0
@@ -106,6 +121,19 @@ def test_who_asks_through_another_process_is_named(leader: Caller, follower: Cal
     assert leader("GET", f"/tasks/{task_id}")[1]["created_by"] == "robot"
     robot._token = "wrong"
     assert robot("POST", f"/tasks/{task_id}/trigger", {})[0] == 401
+
+
+def test_a_webhook_is_called_through_any_of_them_and_runs_once(leader: Caller, follower: Caller) -> None:
+    body = {"name": "hooked", "config": {"command": "true"}, "webhook": "several"}
+    task_id = leader("POST", "/tasks", body)[1]["id"]
+    old = until(lambda: (it := follower("GET", f"/tasks/{task_id}/hook"))[0] == 200 and it[1], "the webhook")
+    hook = follower("POST", f"/tasks/{task_id}/hook/rotate")[1]
+    assert follower.hook(hook["path"], old["secret"])[1]["code"] == "bad_signature"
+    status, answer = follower.hook(hook["path"], hook["secret"])
+    assert status == 202, answer
+    assert leader.hook(hook["path"], hook["secret"]) == (202, answer)
+    execution = leader("GET", f"/executions/{answer['execution_id']}")[1]
+    assert (execution["created_by"], execution["event"]["body"]) == ("hook:several", {"n": 7})
 
 
 def test_lists_are_the_same_everywhere(leader: Caller, follower: Caller) -> None:

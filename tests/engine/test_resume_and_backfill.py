@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.engine.conftest import EVERY_MINUTE, retrying
 from zquant_flow.core.model import Action, Node, Overlap
 from zquant_flow.core.status import TriggerType
 from zquant_flow.engine.keys import Key
-from zquant_flow.errors import AlreadyRunning, ExecutionNotFound, KeyReused, ServerNeeded, WrongState
-from zquant_flow.store import history, queries
+from zquant_flow.errors import (
+    AlreadyRunning,
+    BackfillNotFound,
+    ExecutionNotFound,
+    KeyReused,
+    ServerNeeded,
+    WrongState,
+)
+from zquant_flow.store import backfills, history, queries
 from zquant_flow.store.history import Wanted
 from zquant_flow.testing import Harness, command_node, command_task, workflow_task
 
@@ -420,6 +429,29 @@ def test_a_cancelled_backfill_stays_so_over_a_crash(h: Harness) -> None:
     made, _ = backfill(h, task_id, 3)
     h.operations.cancel_backfill(made[0], actor="me")
     h.restart()
+    assert h.operations.cancel_backfill(made[0], actor="me") == []
     h.end(made[0])
     assert [order["id"] for order in h.backend.orders] == made[:1]
     assert h.operations.cancel_backfill(made[0], actor="me") == []
+    row = backfills.backfill(h.database, made[0])
+    assert (row.cancelled_by, row.cancelled_time) == ("me", h.clock.micros())
+
+
+def test_a_cancelled_backfill_frees_what_still_waited_for_a_place(tmp_path: Path) -> None:
+    with Harness(tmp_path, slots=1) as h:
+        [task_id] = h.define(command_task("t", schedule=EVERY_MINUTE))
+        made, _ = backfill(h, task_id, 3, parallel=3)
+        assert h.operations.cancel_backfill(made[0], actor="me") == made[1:]
+        again, _ = backfill(h, task_id, 3)
+        assert again[0] is None
+        assert None not in again[1:]
+
+
+def test_a_backfill_that_has_ended_or_never_was_is_not_cancelled(h: Harness) -> None:
+    [task_id] = h.define(command_task("t", schedule=EVERY_MINUTE))
+    made, _ = backfill(h, task_id, 1)
+    h.end(made[0])
+    with pytest.raises(WrongState, match="has ended"):
+        h.operations.cancel_backfill(made[0], actor="me")
+    with pytest.raises(BackfillNotFound, match="no backfill has the id 77"):
+        h.operations.cancel_backfill(77, actor="me")

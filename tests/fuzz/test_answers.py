@@ -76,7 +76,13 @@ class Filled:
         cron = ask(
             "POST",
             "/tasks",
-            {"name": "cron-of-answers", "cron": "0 * * * *", "command": "echo", "tags": ["x"]},
+            {
+                "name": "cron-of-answers",
+                "cron": "0 * * * *",
+                "command": "echo",
+                "tags": ["x"],
+                "webhook": "answers",
+            },
         )
         plain = ask(
             "POST", "/tasks", {"name": "waits", "executor": "command", "config": {"command": "sleep 60"}}
@@ -97,13 +103,19 @@ class Filled:
         until(lambda: ask("GET", f"/executions/{long}")["status"] == "running")
         self.task_ids = [flow["id"], cron["id"], plain["id"], *(task for task, _ in world.pairs)]
         self.execution_ids = [run, long, adhoc, *(execution for _, execution in world.pairs)]
-        self.flow, self.run = flow["id"], run
+        self.flow, self.run, self.backfill = flow["id"], run, filled["backfill_id"]
 
     def urls(self, path: str, name: str) -> Iterator[str]:
         """The paths of an operation about everything that is there, in all its forms."""
         for task_id in self.task_ids if "{task_id}" in path else [0]:
             for execution_id in self.execution_ids if "{execution_id}" in path else [0]:
-                yield path.format(task_id=task_id, execution_id=execution_id, version=1, name="command")
+                yield path.format(
+                    task_id=task_id,
+                    execution_id=execution_id,
+                    backfill_id=self.backfill,
+                    version=1,
+                    name="command",
+                )
         more = {
             "get_execution": (f"/executions/{self.run}?include=attempts,children",),
             "get_task_execution": (f"/tasks/{self.flow}/executions/{self.run}?include=children,attempts",),

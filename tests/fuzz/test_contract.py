@@ -13,7 +13,7 @@ from tests.fuzz.world import AUTHORIZED, World
 EXAMPLES = 6
 """Requests of each kind for each operation; `make fuzz` makes many more."""
 SEED = 20261124
-OPEN = {"healthz", "readyz"}
+OPEN = {"healthz", "readyz", "call_hook"}
 
 
 # hypothesis takes the engine's use of `random`, in another thread, for one of a strategy.

@@ -17,8 +17,10 @@ from starlette.exceptions import HTTPException
 
 from zquant_flow import __version__
 from zquant_flow.api import (
+    backfills,
     events,
     executions,
+    hooks,
     logs,
     operate,
     planned,
@@ -30,12 +32,12 @@ from zquant_flow.api import (
     tokens,
     workflows,
 )
-from zquant_flow.api.calls import ACTOR, BODY
+from zquant_flow.api.calls import ACTOR, BODY, LET_IN
 from zquant_flow.api.control import Control
 from zquant_flow.api.description import described
 from zquant_flow.api.languages import headers_of, language_of, said
 from zquant_flow.api.models import ErrorOut
-from zquant_flow.api.security import name_in
+from zquant_flow.api.security import Unauthorized, name_in
 from zquant_flow.api.validation import faults, unreadable
 from zquant_flow.definitions.faults import DefinitionErrors
 from zquant_flow.errors import Elsewhere, Unavailable, ZquantFlowError
@@ -67,8 +69,23 @@ def create_app(control: Control) -> FastAPI:
     )
     app.state.control = control
     app.openapi = lambda: described(app)  # type: ignore[method-assign]
-    for part in (operate, tasks, workflows, planned, executions, logs, events, stats, tokens, pools, system):
+    for part in (
+        operate,
+        backfills,
+        tasks,
+        workflows,
+        planned,
+        executions,
+        logs,
+        events,
+        stats,
+        tokens,
+        pools,
+        hooks,
+        system,
+    ):
         app.include_router(part.router, prefix=PREFIX)
+    app.include_router(hooks.open_router)
     app.include_router(system.open_router)
     app.include_router(reference.router)
     app.add_exception_handler(Elsewhere, _forwarded)
@@ -149,7 +166,7 @@ def _ours(request: Request, exc: Exception) -> Response:
     else:
         more = {key: value for key, value in exc.facts.items() if value not in (None, "")}
     headers = {"Retry-After": "5"} if isinstance(exc, Unavailable) else None
-    if status == 401:
+    if isinstance(exc, Unauthorized):
         headers = {"WWW-Authenticate": "Bearer"}
     return _answer(request, status, exc.code, exc.detail, more, headers)
 
@@ -161,7 +178,9 @@ async def _forwarded(request: Request, exc: Exception) -> Response:
         return _ours(request, exc)  # it was forwarded already, and who led then does so no more
     control: Control = request.app.state.control
     try:
-        actor = await asyncio.to_thread(name_in, request, control.tokens)
+        actor: str | None = request.scope.get(LET_IN)
+        if actor is None:
+            actor = await asyncio.to_thread(name_in, request, control.tokens)
         return await control.asking.forwarded(request, actor, exc.engine_id)
     except ZquantFlowError as error:
         return _ours(request, error)

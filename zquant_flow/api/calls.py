@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 ACTOR = "zquant_flow.actor"
 """In the scope of a request that was let in elsewhere: who asks. No request from outside can have it."""
+LET_IN = "zquant_flow.let_in"
+"""In the scope of a request that was let in here without a token: who asks. It may be passed on."""
 BODY = "zquant_flow.body"
 """In the scope of a request: its body, as it was read."""
 PATIENCE = 35.0

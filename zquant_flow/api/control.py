@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path as FilePath
@@ -42,6 +43,8 @@ class Control:
     zone: ZoneInfo
     token: str
     locale: str = "en"
+    secret: Callable[[], str] = lambda: ""
+    """What the secrets of webhooks are made from; asked for when one is needed."""
     feed: Feed = field(init=False)
     tokens: KnownTokens = field(init=False)
     asking: Asking = field(init=False)

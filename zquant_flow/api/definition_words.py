@@ -12,6 +12,7 @@ _NAMES = {
     "BackoffForm": "RetryBackoff",
     "AfterForm": "RunAfter",
     "On": "AwaitedEnd",
+    "WebhookForm": "Webhook",
 }
 _IN_CONFIG = (
     *("command", "python", "shell", "env", "working_dir", "timeout", "isolation", "params"),

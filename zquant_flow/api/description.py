@@ -35,6 +35,7 @@ _TAGS = {
     "pools": "Limits that tasks share.",
     "tokens": "Who may ask.",
     "system": "What is installed here, and what could not be loaded.",
+    "webhooks": "Where other systems start tasks; what comes there is signed.",
     "health": "For machines; from this machine no token is needed.",
 }
 _ERRORS = {
@@ -43,11 +44,15 @@ _ERRORS = {
         "Well-formed, and nothing that can be done; `errors` has the fields.",
         "bad_request",
     ),
-    401: ("Unauthorized", "No token, or not one of ours.", "unauthorized"),
+    401: (
+        "Unauthorized",
+        "No token, or not one of ours; to a webhook, no signature by its secret.",
+        "unauthorized",
+    ),
     404: ("NotFound", "Nothing has that id or name.", "task_not_found"),
     409: ("Conflict", "The state of the thing does not allow this now.", "wrong_state"),
     412: ("Outdated", "`If-Match` names another state than it has by now.", "precondition_failed"),
-    413: ("TooLarge", "The body is over 4 MiB.", "too_large"),
+    413: ("TooLarge", "The body is over 4 MiB; to a webhook, over 256 KiB.", "too_large"),
     422: ("Malformed", "Of the wrong shape; `errors` has the fields.", "invalid_request"),
     503: ("Unavailable", "Starting, stopping, or the database is away: try again.", "unavailable"),
 }
@@ -64,6 +69,8 @@ _ALSO: Mapping[str, tuple[int, ...]] = {
     "change_task": (409,),
     "delete_task": (409,),
     "backfill_task": (409,),
+    "cancel_backfill": (409,),
+    "call_hook": (400, 404, 409, 413, 422, 503),
     "create_token": (409,),
     "get_workflow": (409,),
     "terminate_execution": (409,),
@@ -87,6 +94,7 @@ _PARAMETERS = {
     "execution_id": "The id of an execution.",
     "root_execution_id": "Only this execution and what belongs to it.",
     "token_id": "The id of a token.",
+    "backfill_id": "The id of a backfill: that of its first execution.",
     "version": "The number of a version, from 1.",
     "skip": "So many of the first ones are left out; `cursor` is quicker and stays right.",
     "limit": "At most so many.",
@@ -147,6 +155,7 @@ _BODIES = {
     "validate_workflow": "TaskDraft",
     "validate_task_workflow": "TaskDraft",
     "trigger_task": "TriggerIn",
+    "call_hook": "HookBody",
 }
 _TAGGED = frozenset({"create_task", "get_task", "change_task"}) | {
     f"{action}_task" for action in ("enable", "disable", "pause", "resume")
@@ -197,6 +206,11 @@ def _name_schemas(schemas: Json) -> None:
         "description": "Values by name, any JSON.",
         "type": "object",
         "additionalProperties": True,
+    }
+    schemas["HookBody"] = {
+        "title": "HookBody",
+        "description": "Whatever the sender says, as JSON; or text.",
+        "examples": [{"ref": "refs/heads/main"}],
     }
     schemas["Environment"] = {
         "title": "Environment",
@@ -295,7 +309,7 @@ def _responses(operation: Json) -> Json:
 
 def _statuses(operation: Json) -> set[int]:
     if "security" not in operation:
-        return {401}
+        return {401, *_ALSO.get(operation["operationId"], ())}
     parameters = operation.get("parameters", [])
     places, names = {item["in"] for item in parameters}, {item["name"] for item in parameters}
     found = {401, 503, *_ALSO.get(operation["operationId"], ())}

@@ -55,6 +55,7 @@ _TASK: dict[str, JsonValue] = {
     "after": None,
     "produces": [],
     "consumes": [],
+    "webhook": None,
     "max_active_runs": None,
     "pool": None,
     "jitter": 0.0,
@@ -96,6 +97,7 @@ _EXECUTION: dict[str, JsonValue] = {
     "resume_from_execution_id": None,
     "reused_from": None,
     "backfill_id": None,
+    "event": None,
     "version": 1,
     "waiting_for": None,
     "waiting_until": None,
@@ -158,6 +160,7 @@ class TaskOut(BaseModel):
     after: AfterOut | None
     produces: list[str]
     consumes: list[str]
+    webhook: str | None
     max_active_runs: int | None
     pool: str | None
     jitter: float
@@ -263,6 +266,15 @@ class PruneOut(BaseModel):
     files: list[str]
 
 
+class HookOut(BaseModel):
+    """A webhook: where requests go, and the secret whose HMAC-SHA256 of the body stands in `header`."""
+
+    name: str
+    path: str
+    header: str
+    secret: str
+
+
 class BackfillIn(BaseModel):
     """One execution for each logical time of the schedule in [from, to], none twice; at most `parallel` at once."""
 
@@ -295,6 +307,36 @@ class BackfillOut(BaseModel):
 class BackfillItem(BaseModel):
     logical_time: datetime
     execution_id: int | None
+
+
+class BackfillStateOut(BaseModel):
+    """A backfill: what was asked for, and how many of its executions are in each status."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    id: int
+    task_id: int
+    task_name: str
+    from_: Annotated[datetime, Field(alias="from")]
+    to: datetime
+    parallel: int
+    counts: dict[str, int]
+    created_by: str
+    created_time: datetime
+    cancelled_by: str | None
+    cancelled_time: datetime | None
+
+
+class BackfillPage(BaseModel):
+    backfills: list[BackfillStateOut]
+    total: int
+
+
+class CancelledOut(BaseModel):
+    """The executions of a backfill that will not run, because it was cancelled."""
+
+    backfill_id: int
+    cancelled: list[int]
 
 
 class FireOut(BaseModel):
@@ -433,6 +475,7 @@ class ExecutionOut(BaseModel):
     resume_from_execution_id: int | None
     reused_from: int | None
     backfill_id: int | None
+    event: dict[str, Any] | None
     version: int
     waiting_for: str | None
     waiting_until: datetime | None

@@ -22,7 +22,6 @@ from zquant_flow.cli.options import (
     Params,
     Server,
     Since,
-    TaskRef,
     Tasks,
     Until,
     Wait,
@@ -195,25 +194,54 @@ def schema() -> None:
 
 @app.command(help=t("Make up for the past: one execution for each logical time in a span, none twice."))
 def backfill(
-    task: TaskRef,
-    start: Annotated[str, typer.Option("--from", metavar="WHEN", help=t("The first instant, or `3d` back."))],
-    end: Annotated[str, typer.Option("--to", metavar="WHEN", help=t("The last instant, or `now`."))],
+    task: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TASK]",
+            help=t("Id or name of a task; none with --cancel."),
+            show_default=False,
+            autocompletion=task_names,
+        ),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="WHEN", help=t("The first instant, or `3d` back."))
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", metavar="WHEN", help=t("The last instant, or `now`."))
+    ] = None,
     parallel: Annotated[int, typer.Option("--parallel", min=1, max=1000, help=t("At once."))] = 1,
     param: Params = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help=t("Only show what would begin."))] = False,
     wait: Wait = False,
+    listing: Annotated[
+        bool, typer.Option("--list", help=t("Show the backfills that there were, and how far each is."))
+    ] = False,
+    cancel: Annotated[
+        int | None, typer.Option("--cancel", metavar="ID", min=1, help=t("Begin nothing more of a backfill."))
+    ] = None,
+    terminate: Annotated[
+        bool, typer.Option("--terminate", help=t("With --cancel: end what runs of it too."))
+    ] = False,
     as_json: Json = False,
     quiet: Ids = False,
     server: Server = None,
     data: Data = None,
 ) -> None:
     from zquant_flow.cli.backfill import backfill as run_backfill
+    from zquant_flow.cli.backfills import cancel_backfill, check_words, list_backfills
 
+    check_words(task, start, end, listing=listing, cancel=cancel, terminate=terminate)
+    if cancel is not None:
+        cancel_backfill(cancel, terminate=terminate, as_json=as_json, quiet=quiet, server=server, data=data)
+        return
+    if listing:
+        list_backfills(task, as_json=as_json, quiet=quiet, server=server, data=data)
+        return
     sys.exit(
         run_backfill(
-            task,
-            start,
-            end,
+            task or "",
+            start or "",
+            end or "",
             parallel=parallel,
             param=param,
             dry_run=dry_run,

@@ -28,6 +28,7 @@ def application(scheduler: Scheduler, token: str, *, serves_only: bool = False) 
         zone=settings.zone,
         token=token,
         locale=settings.locale,
+        secret=settings.own_secret,
         notices=scheduler.notices,
         serves_only=serves_only,
     )

@@ -226,6 +226,31 @@ def versions(
             show_versions(client.list_versions(found), as_json=as_json)
 
 
+@app.command(help=t("The address of its webhook, and the secret that requests to it are signed with."))
+def hook(
+    task: TaskRef,
+    rotate: Annotated[
+        bool,
+        typer.Option("--rotate", help=t("Give it another secret; the one before is refused from now on.")),
+    ] = False,
+    as_json: Json = False,
+    server: Server = None,
+    data: Data = None,
+) -> None:
+    from zquant_flow.cli.connect import connected
+    from zquant_flow.cli.naming import the_task
+    from zquant_flow.cli.tables import print_facts, print_json
+
+    with connected(server, data) as client:
+        number = the_task(client, task).id
+        found = client.rotate_hook(number) if rotate else client.get_hook(number)
+    if as_json:
+        print_json(found)
+    else:
+        shown = f"{found.header}: sha256=HMAC-SHA256"
+        print_facts([(t("address"), f"POST {found.path}"), (t("header"), shown), (t("secret"), found.secret)])
+
+
 @app.command(help=t("Archive the tasks of files that are gone, also when so many are that it was doubted."))
 def prune(as_json: Json = False, server: Server = None, data: Data = None) -> None:
     from zquant_flow.cli.connect import connected

@@ -44,7 +44,9 @@ from zquant_flow.api.models import (
     VersionPage,
     WorkflowOut,
 )
+from zquant_flow.client.backfills import BackfillCalls
 from zquant_flow.client.connection import ApiError, NoServer, checked_url, is_loopback
+from zquant_flow.client.hooks import HookCalls
 from zquant_flow.client.waiting import Waiting
 from zquant_flow.errors import BadRequest
 from zquant_flow.wording import say
@@ -383,7 +385,7 @@ class SystemCalls(Waiting):
         return self._ask(ServerOut, "GET", "/server")
 
 
-class Client(TaskCalls, ExecutionCalls, SystemCalls):
+class Client(TaskCalls, BackfillCalls, HookCalls, ExecutionCalls, SystemCalls):
     """A scheduler, over HTTP. A context manager; any thread may use it.
 
     Raises ApiError for the server's errors, Unreachable where there is no answer.

@@ -33,7 +33,7 @@ MAX_MADE = 1_048_576
 MAX_BITS = 4_096
 
 ROOTS = (
-    *("params", "nodes", "logical_time", "execution"),
+    *("params", "nodes", "logical_time", "execution", "event"),
     *("session", "previous_session", "next_session"),
 )
 """The names at the top of every scope."""

@@ -249,6 +249,14 @@ class After:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """It runs when a signed request comes to `/hooks/{name}`; `params` are computed from what came (`core.references`)."""
+
+    name: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDef:
     """All that a file, or the API, says about a task. Of `action` and `workflow` at most one is set."""
 
@@ -276,6 +284,7 @@ class TaskDef:
     """Names of data that a success of it makes."""
     consumes: tuple[str, ...] = ()
     """Names of data; it runs when all of them are new."""
+    webhook: Webhook | None = None
 
 
 def content_hash(encoded: Mapping[str, Any]) -> str:
@@ -308,6 +317,9 @@ def encode(task: TaskDef) -> dict[str, Any]:
             "on": task.after.on.value,
             "within": _seconds(task.after.within),
         }
+    if task.webhook:
+        out["webhook"] = {"name": task.webhook.name}
+        _put(out["webhook"], "params", dict(task.webhook.params), {})
     out |= _encode_retry(task.retry)
     if task.schedule:
         out["schedule"] = _encode_schedule(task.schedule)
@@ -340,6 +352,7 @@ def decode(encoded: Mapping[str, Any]) -> TaskDef:
         after=_decode_after(get("after")),
         produces=tuple(get("produces", ())),
         consumes=tuple(get("consumes", ())),
+        webhook=Webhook(**encoded["webhook"]) if "webhook" in encoded else None,
         retry=_decode_retry(encoded),
     )
 

@@ -39,6 +39,7 @@ class ScheduleKeys(TypedDict, total=False):
     after: str | Sequence[str] | Mapping[str, Any]
     produces: str | Sequence[str]
     consumes: str | Sequence[str]
+    webhook: str | Mapping[str, Any]
     max_active_runs: int
     enabled: bool
     params: Mapping[str, Any]

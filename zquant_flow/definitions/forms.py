@@ -44,6 +44,7 @@ PLANNED = (
 UNBOUNDED = "none"
 _CALENDAR = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,49}")
 _AT = re.compile(r"(?P<edge>open|close)(?:\s*(?P<sign>[+-])\s*(?P<offset>\S.*))?")
+_HOOK = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _LONGEST_OFFSET = timedelta(days=7) - timedelta.resolution
 _LARGEST = 2**53
 """Of a range: larger numbers are not the same in every JSON."""
@@ -419,6 +420,31 @@ AfterTasks = Annotated[
 ]
 
 
+def _name_alone(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _hook_name(value: Any) -> str:
+    if isinstance(value, str) and _HOOK.fullmatch(value):
+        return value
+    raise ValueError(
+        say("the name of a webhook has 1 to 64 small letters, digits and dashes, and begins with no dash")
+    )
+
+
+HookName = Annotated[str, *_typed(_hook_name, type="string", pattern=f"^{_HOOK.pattern}$")]
+
+
+class WebhookForm(Form):
+    """The address of a webhook, and the params that are made of what comes there."""
+
+    name: HookName
+    params: Params | None = None
+
+
+Hook = Annotated[WebhookForm, BeforeValidator(_name_alone, json_schema_input_type=HookName | WebhookForm)]
+
+
 class TaskForm(ActionForm):
     name: Name
     task_type: TaskType | None = None
@@ -441,6 +467,7 @@ class TaskForm(ActionForm):
     after: AfterTasks | None = None
     produces: Names | None = None
     consumes: Names | None = None
+    webhook: Hook | None = None
     max_active_runs: Annotated[int, Field(strict=True, ge=1, le=1_000)] | None = None
     expected_within: Positive | None = None
     enabled: bool = True

@@ -152,6 +152,12 @@ class _Planner:
             name: entry.definition for name, entry in registry.by_name.items() if _is_told(entry.definition)
         }
         """The tasks that events start."""
+        self._hooks = {
+            name: entry.definition.webhook.name
+            for name, entry in registry.by_name.items()
+            if entry.definition.webhook is not None
+        }
+        """The webhooks of tasks."""
 
     def plan(self, files: Sequence[LoadedFile], removed: Iterable[str]) -> Change:
         for path in removed:
@@ -182,6 +188,7 @@ class _Planner:
     def _archive(self, name: str) -> None:
         self.owner.pop(name, None)
         self._told.pop(name, None)
+        self._hooks.pop(name, None)
         self.freed.add(name)
         self.change.claims.pop(name, None)
         self.change.archived.append(name)
@@ -211,6 +218,9 @@ class _Planner:
             self._told.pop(name, None)
             if _is_told(loaded.task):
                 self._told[name] = loaded.task
+            self._hooks.pop(name, None)
+            if loaded.task.webhook is not None:
+                self._hooks[name] = loaded.task.webhook.name
             if name in change.archived:
                 change.archived.remove(name)
         change.names_of[file.path] = names
@@ -242,6 +252,7 @@ class _Planner:
                 found.append(_error(loaded, "name_in_use", message))
             found += self._missing(loaded, own)
             found += self._poolless(loaded)
+            found += self._hooked(loaded, file)
             if self.known is not None:
                 found += (
                     _error(loaded, code, message, field=word)
@@ -249,6 +260,24 @@ class _Planner:
                 )
             found += self._overriding(loaded, own)
         return found or [error for loaded in file.definitions for error in self._circles(loaded, own)]
+
+    def _hooked(self, loaded: LoadedDefinition, file: LoadedFile) -> list[LoadError]:
+        """An address leads to one task: whoever has it keeps it."""
+        hook = loaded.task.webhook
+        if hook is None:
+            return []
+        name = loaded.task.name
+        others = [other for other, taken in self._hooks.items() if taken == hook.name and other != name]
+        owner = next((other for other in others if self.owner.get(other) != file.path), None)
+        if owner is None:  # two of this file: the first has it
+            named = (other.task for other in file.definitions if other.task.webhook is not None)
+            owner = next(task.name for task in named if task.webhook and task.webhook.name == hook.name)
+        if owner == name:
+            return []
+        message = say(
+            "the webhook {hook!r} belongs to task {owner!r}; choose another name", hook=hook.name, owner=owner
+        )
+        return [_error(loaded, "hook_in_use", message, field="webhook")]
 
     def _missing(self, loaded: LoadedDefinition, own: Mapping[str, LoadedDefinition]) -> list[LoadError]:
         return [

@@ -27,6 +27,7 @@ from zquant_flow.core.model import (
 from zquant_flow.core.params import Param
 from zquant_flow.core.references import references
 from zquant_flow.definitions.actions import Executors, build_action, build_retry
+from zquant_flow.definitions.arrivals import build_webhook, given_by_arrivals
 from zquant_flow.definitions.clothes import Dressed, undress
 from zquant_flow.definitions.faults import DefinitionErrors, FieldError, Path
 from zquant_flow.definitions.forms import WORKFLOW_KEYS, TaskForm
@@ -44,7 +45,7 @@ Origin = Literal["file", "rest"]
 NOTHING_TO_RUN = "nothing_to_run"
 SCHEDULE_MISSING = "schedule_missing"
 REST_MAX_RETRIES = 3
-EVENT_WORDS = ("after", "consumes")
+EVENT_WORDS = ("after", "consumes", "webhook")
 """What starts a task besides a schedule."""
 _STARTS = (*SCHEDULE_WORDS, *EVENT_WORDS)
 
@@ -136,11 +137,12 @@ class _Builder:
         task_type = self._task_type(schedule, wrong, runs=action is not None)
         params, specs = read_params(form.params or {}, self.specs, self.errors)
         required = {name for name, spec in specs.items() if spec.required}
+        required |= set(self._required)
         self._check_params(
-            params,
-            {*self._required, *required},
-            scheduled=schedule is not None or bool(form.after or form.consumes),
+            params, required, scheduled=schedule is not None or bool(form.after or form.consumes)
         )
+        webhook = build_webhook(form.webhook, {*params, *specs}, self.errors, typed=bool(specs))
+        self.errors += given_by_arrivals(webhook, required - params.keys())
         if form.overlap is Overlap.ALLOW and form.max_active_runs is not None:
             message = say("`overlap: allow` has no limit: use queue or skip with max_active_runs")
             self._fault(("max_active_runs",), message, "conflict")
@@ -157,6 +159,7 @@ class _Builder:
             after=self._after(),
             produces=tuple(dict.fromkeys(form.produces or ())),
             consumes=tuple(dict.fromkeys(form.consumes or ())),
+            webhook=webhook,
             max_active_runs=form.max_active_runs,
             expected_within=form.expected_within,
             action=action,

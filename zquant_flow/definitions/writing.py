@@ -36,6 +36,7 @@ _ORDER = [
     "after",
     "consumes",
     "produces",
+    "webhook",
     "max_active_runs",
     "enabled",
     "params",

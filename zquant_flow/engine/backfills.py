@@ -119,17 +119,24 @@ class Backfills:
         if not group.waiting and not group.active:
             self._groups.pop(number, None)
 
-    def cancel(self, number: int) -> list[Execution]:
-        """Start nothing more of it; those that would have started, for the caller to end."""
+    def cancel(self, number: int) -> tuple[list[Execution], list[Execution]]:
+        """Start nothing more of it: those that have not begun, for the caller to end, and those that have."""
         group = self._groups.get(number)
         if group is None:
-            return []
-        waiting, group.waiting = list(group.waiting), deque()
-        return [execution for execution in waiting if self._memory.executions.get(execution.id) is execution]
+            return [], []
+        group.waiting.clear()
+        active = [one for one in self._memory.executions.values() if one.backfill == number]
+        unbegun = [one for one in active if _has_not_begun(one)]
+        return unbegun, [one for one in active if not _has_not_begun(one)]
 
     def numbers(self) -> list[int]:
         """The backfills that have something left."""
         return list(self._groups)
+
+
+def _has_not_begun(execution: Execution) -> bool:
+    """Whether no attempt of it was ever made; of one that another engine has, nobody knows here."""
+    return execution.status is Status.PENDING and execution.start_time is None and execution.engine is None
 
 
 def _wait(execution: Execution) -> None:

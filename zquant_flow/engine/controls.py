@@ -11,8 +11,14 @@ from zquant_flow.core.status import ACTIVE, Status, TriggerType
 from zquant_flow.engine import rows
 from zquant_flow.engine.memory import Execution, Task
 from zquant_flow.engine.service import Engine
-from zquant_flow.errors import ExecutionNotFound, ServerNeeded, TaskNotFound, WrongState
-from zquant_flow.store import queries
+from zquant_flow.errors import (
+    BackfillNotFound,
+    ExecutionNotFound,
+    ServerNeeded,
+    TaskNotFound,
+    WrongState,
+)
+from zquant_flow.store import backfills, queries
 from zquant_flow.wording import say
 
 
@@ -62,28 +68,34 @@ class Controls:
     def cancel_backfill(self, backfill_id: int, *, actor: str, terminate: bool = False) -> list[int]:
         """Start nothing more of a backfill; the executions that will not run, whose logical times are free again.
 
-        What runs ends by itself; with `terminate` at once.
+        What runs ends by itself; with `terminate` at once. Once more is no error. Raises BackfillNotFound, and WrongState for
+        one that has ended uncancelled.
         """
 
         def work() -> list[int]:
             self._refuse_resting()
-            ended = self._lifecycle.backfills.cancel(backfill_id)
-            for execution in ended:
+            unbegun, running = self._lifecycle.backfills.cancel(backfill_id)
+            if not unbegun and not running:
+                self._refuse_ended_backfill(backfill_id)
+                return []
+            for execution in unbegun:
                 self._memory.batch.released_fires.append(rows.released(execution))
                 self._lifecycle.terminate(execution, "backfill_cancelled")
-            running = [
-                execution
-                for execution in self._memory.executions.values()
-                if execution.backfill == backfill_id and execution.parent is None
-            ]
             for execution in running if terminate else ():
                 self._lifecycle.terminate(execution)
-            if ended or running:
-                self._note("cancel_backfill", actor, execution_id=backfill_id)
-            return [execution.id for execution in ended]
+            self._memory.batch.backfills_cancelled.append(rows.cancelled(self._memory, backfill_id, actor))
+            self._note("cancel_backfill", actor, execution_id=backfill_id)
+            return [execution.id for execution in unbegun]
 
         found: list[int] = self._call(work)
         return found
+
+    def _refuse_ended_backfill(self, backfill_id: int) -> None:
+        row = backfills.backfill(self._engine.database, backfill_id)
+        if row is None:
+            raise BackfillNotFound(say("no backfill has the id {id}", id=backfill_id))
+        if row.cancelled_time is None:
+            raise WrongState(say("backfill {id} has ended; nothing of it is left to cancel", id=backfill_id))
 
     def refuse_to_end_at_rest(self, task_id: int) -> None:
         """Raises ServerNeeded where the task has active executions and nobody drives them."""
@@ -168,6 +180,7 @@ class Controls:
             TriggerType.RESUME,
             params=given,
             logical_time=row.logical_time,
+            event=json.loads(row.event) if row.event else None,
             original=(version, definition),
         )
         execution.resume_from = execution_id

@@ -6,8 +6,8 @@ end counts exactly once, whatever dies in between.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 from zquant_flow.core.model import TaskDef
 from zquant_flow.core.status import Status, TriggerType
@@ -32,6 +32,7 @@ class Steps(Protocol):
         *,
         actor: str,
         logical_time: int | None = ...,
+        event: Mapping[str, Any] | None = ...,
         wait: bool = ...,
     ) -> Execution: ...
 
@@ -112,7 +113,7 @@ class Events:
         self._kept.pop(task.id, None)
         self._begin(task, complete)
 
-    def _begin(self, task: Task, complete: Iterable[Signal]) -> None:
+    def _begin(self, task: Task, complete: Sequence[Signal]) -> None:
         newest = max(complete, key=lambda signal: signal.arrived)
         if len(task.queue) >= QUEUE_LIMIT:
             self._memory.batch.audit.append(
@@ -120,7 +121,24 @@ class Events:
             )
             return
         wait = len(task.active) >= task.limit
-        self._steps.create(task, TriggerType.EVENT, actor=ACTOR, logical_time=newest.logical_time, wait=wait)
+        self._steps.create(
+            task,
+            TriggerType.EVENT,
+            actor=ACTOR,
+            logical_time=newest.logical_time,
+            event=_told(complete),
+            wait=wait,
+        )
+
+
+def _told(complete: Sequence[Signal]) -> Mapping[str, Any]:
+    """The event of an execution: which executions led to it, by the names of tasks, and of data."""
+    sources = [(signal.source.partition(":"), signal.execution_id) for signal in complete]
+    return {
+        "kind": "after",
+        "executions": {name: number for (kind, _, name), number in sources if kind == "task"},
+        "data": {name: number for (kind, _, name), number in sources if kind == "data"},
+    }
 
 
 def waited_for(definition: TaskDef) -> tuple[str, ...]:

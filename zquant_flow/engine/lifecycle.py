@@ -27,6 +27,10 @@ from zquant_flow.engine.workflows import WHY_ENDED, Reusable, Workflows
 log = logging.getLogger(__name__)
 
 
+_HELD = (TriggerType.SCHEDULE, TriggerType.EVENT)
+"""What a pause of the task holds back, before it begins."""
+
+
 @dataclass(slots=True)
 class Effects:
     """What to do once the batch is in the database."""
@@ -100,10 +104,11 @@ class Lifecycle:
         actor: str,
         params: Mapping[str, Any] | None = None,
         logical_time: int | None = None,
+        event: Mapping[str, Any] | None = None,
         wait: bool = False,
     ) -> Execution:
         """A root execution of the task's current version. With `wait` it starts when the active ones have ended."""
-        execution = self.prepare(task, trigger_type, params=params, logical_time=logical_time)
+        execution = self.prepare(task, trigger_type, params=params, logical_time=logical_time, event=event)
         self.begin(execution, actor, wait=wait)
         return execution
 
@@ -124,6 +129,7 @@ class Lifecycle:
         *,
         params: Mapping[str, Any] | None = None,
         logical_time: int | None = None,
+        event: Mapping[str, Any] | None = None,
         original: tuple[int, TaskDef] | None = None,
     ) -> Execution:
         """A root execution of the task's current version, known to nobody yet; or of an earlier, `original` one.
@@ -147,6 +153,7 @@ class Lifecycle:
             logical_time=logical_time,
             params=accepted,
             created_time=self.memory.now,
+            event=event,
             deadline=deadline,
         )
 
@@ -224,6 +231,11 @@ class Lifecycle:
         """Start a workflow at once (it needs no slot), queue anything else for one; or let another engine do so."""
         if self._stalls(execution):
             return
+        if execution.task.holds and execution.trigger_type is TriggerType.EVENT:
+            execution.task.held.append(
+                execution
+            )  # what has come is not lost: it begins when the task is resumed
+            return
         if self.elsewhere is not None and self.elsewhere.hand_over(execution):
             return
         if execution.definition.workflow is not None:
@@ -252,7 +264,7 @@ class Lifecycle:
     def _start_queued(self, execution: Execution) -> None:
         if execution.status is not Status.PENDING or execution.id not in self.memory.executions:
             return
-        if execution.task.holds and execution.trigger_type is TriggerType.SCHEDULE:
+        if execution.task.holds and execution.trigger_type in _HELD:
             execution.task.held.append(execution)
             return
         if self._stalls(execution):

@@ -107,6 +107,8 @@ class Execution:
     resume_from: int | None = None
     """The execution whose successes this one takes over."""
     backfill: int | None = None
+    event: Mapping[str, Any] | None = None
+    """What started it, where that was an event: its `kind`, and what is known of it."""
     deadline: int | None = None
     """When it should have ended (microseconds); None without, and once it has been missed."""
     run: Run | None = None

@@ -62,6 +62,7 @@ class Remembering:
             terminating="terminated" if row.terminate_requested else None,
             resume_from=row.resume_from_execution_id,
             backfill=row.backfill_id,
+            event=json.loads(row.event) if row.event else None,
             deadline=None if row.deadline_missed else row.deadline,
         )
         elapsed = 0.0 if row.start_time is None else max(0.0, (self._memory.now - row.start_time) / 1e6)
@@ -74,6 +75,9 @@ class Remembering:
         """The execution of a row that another engine has handed over: what stands above it is that one's."""
         execution = self.execution(row, None)
         execution.under, execution.called = row.root_id, row.node
+        if row.root_id != row.id:
+            root = queries.execution_row(self._database, row.root_id)
+            execution.event = json.loads(root.event) if root is not None and root.event else None
         execution.backfill = None  # how many of them run at a time is that one's as well
         execution.deadline = None
         return execution

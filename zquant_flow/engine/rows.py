@@ -34,6 +34,7 @@ def created(memory: Memory, execution: Execution, *, actor: str) -> Row:
         "owner": memory.engine_id,
         "resume_from_execution_id": execution.resume_from,
         "backfill_id": execution.backfill,
+        "event": json_text(execution.event) if execution.event else None,
         "deadline": execution.deadline,
         "updated_time": memory.now,
     }
@@ -274,6 +275,21 @@ def fired(memory: Memory, task: Task, logical_time: int, execution_id: int) -> R
 def released(execution: Execution) -> Row:
     """Its logical time has not fired after all, and may."""
     return {"b_task_id": execution.task.id, "b_logical_time": execution.logical_time}
+
+
+def cancelled(memory: Memory, backfill: int, actor: str) -> Row:
+    """Nothing more of a backfill begins, because of somebody."""
+    return {"b_id": backfill, "cancelled_by": actor, "cancelled_time": memory.now}
+
+
+def rotated(memory: Memory, task: Task, generation: int, actor: str) -> Row:
+    """The webhook of the task has another secret."""
+    return {
+        "b_id": task.id,
+        "hook_generation": generation,
+        "updated_by": actor,
+        "updated_time": memory.now,
+    }
 
 
 def skipped(memory: Memory, task: Task, from_time: int, to_time: int, reason: str) -> Row:

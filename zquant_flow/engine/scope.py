@@ -161,9 +161,15 @@ def _itself(execution: Execution, workflow: Execution | None) -> Mapping[str, An
     return {"id": execution.id, "attempt": execution.retry_count + 1, "task": execution.task.name}
 
 
+def _event(execution: Execution, workflow: Execution | None) -> Mapping[str, Any]:
+    """What started the whole; of kind null where nothing did but a schedule or a request."""
+    return execution.root.event or {"kind": None}
+
+
 _FACTS: Mapping[str, Callable[[Execution, Execution | None], Any]] = {
     "params": lambda execution, _: execution.params,
     "nodes": _results,
     "logical_time": lambda execution, _: from_micros(execution.logical_time),
     "execution": _itself,
+    "event": _event,
 }

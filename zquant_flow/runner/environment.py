@@ -11,7 +11,12 @@ from typing import Any
 
 from zquant_flow.runner.protocol import Frame
 
-SECRETS = ("ZQUANT_FLOW_ADMIN_TOKEN", "ZQUANT_FLOW_TOKEN", "ZQUANT_FLOW_DATABASE_URL")
+SECRETS = (
+    "ZQUANT_FLOW_ADMIN_TOKEN",
+    "ZQUANT_FLOW_SECRET_KEY",
+    "ZQUANT_FLOW_TOKEN",
+    "ZQUANT_FLOW_DATABASE_URL",
+)
 """What belongs to the control plane and to no attempt."""
 
 RUNNER_MARK = "ZQUANT_FLOW_RUNNER"

@@ -63,6 +63,7 @@ class Batch:
     adhoc_tasks: list[Row] = field(default_factory=list)
     definitions: list[Row] = field(default_factory=list)
     backfills: list[Row] = field(default_factory=list)
+    backfills_cancelled: list[Row] = field(default_factory=list)
     created: list[Row] = field(default_factory=list)
     nodes_started: list[Row] = field(default_factory=list)
     nodes_skipped: list[Row] = field(default_factory=list)
@@ -83,6 +84,7 @@ class Batch:
     standings: list[Row] = field(default_factory=list)
     cursors: list[Row] = field(default_factory=list)
     switches: list[Row] = field(default_factory=list)
+    hooks: list[Row] = field(default_factory=list)
     audit: list[Row] = field(default_factory=list)
     keys: list[Row] = field(default_factory=list)
     signals_gone: list[Row] = field(default_factory=list)
@@ -130,6 +132,12 @@ _STATEMENTS: Mapping[str, tuple[Executable, bool]] = {
     "adhoc_tasks": (insert(tasks), True),
     "definitions": (insert(definitions), True),
     "backfills": (insert(backfills), True),
+    "backfills_cancelled": (
+        update(backfills)
+        .where(backfills.c.id == bindparam("b_id"))
+        .values(_known("cancelled_by", "cancelled_time")),
+        False,
+    ),
     "created": (insert(executions), True),
     "nodes_started": (insert(executions), True),
     "nodes_skipped": (insert(executions), True),
@@ -235,6 +243,12 @@ _STATEMENTS: Mapping[str, tuple[Executable, bool]] = {
         ),
         True,
     ),
+    "hooks": (
+        update(tasks)
+        .where(tasks.c.id == bindparam("b_id"))
+        .values(_known("hook_generation", "updated_by", "updated_time", "change_seq")),
+        True,
+    ),
     "audit": (insert(audit), True),
     "keys": (insert(idempotency_keys), True),
     "signals_gone": (delete(signals).where(signals.c.task_id == bindparam("b_task_id")), False),
@@ -256,6 +270,7 @@ _NUMBERED = (
     "deadlines",
     "ended",
     "switches",
+    "hooks",
 )
 
 _STILL_ACTIVE = "executions.status IN ('pending', 'running', 'paused')"

@@ -71,10 +71,11 @@ tasks = Table(
     Column("updated_time", BigInteger, nullable=False),
     Column("change_seq", BigInteger, nullable=False, server_default="0"),
     Column("adhoc", Boolean, nullable=False, server_default=text("false")),
+    Column("hook_generation", Integer, nullable=False, server_default="0"),
 )
 """`anchor`: where intervals count from; `cursor`: instants up to here are accounted for in the ledger; `idle_since`: since
 when the task is disabled, paused or archived (its fires until now are one span); `adhoc`: it stands for a definition that
-was run without being registered, and is archived from its birth."""
+was run without being registered, and is archived from its birth; `hook_generation`: the secret of its webhook is made from it."""
 
 Index("ix_tasks_change_seq", tasks.c.change_seq)
 Index("ix_tasks_next_fire", tasks.c.next_fire)
@@ -203,6 +204,7 @@ executions = Table(
     Column("updated_time", BigInteger, nullable=False),
     Column("change_seq", BigInteger, nullable=False),
     Column("backfill_id", BigInteger),
+    Column("event", Text),
     Column("deadline", BigInteger),
     Column("deadline_missed", Boolean, nullable=False, server_default=text("false")),
     # A running row without an owner would be driven by nobody and block its task for ever (the origin's fault 12).
@@ -303,6 +305,8 @@ backfills = Table(
     Column("parallel", Integer, nullable=False),
     Column("created_by", String(100), nullable=False),
     Column("created_time", BigInteger, nullable=False),
+    Column("cancelled_by", String(100)),
+    Column("cancelled_time", BigInteger),
 )
 """A span whose logical times were asked for; their executions name it, and at most `parallel` of them are active."""
 

@@ -22,8 +22,10 @@ _FINAL = "NOT inline AND status NOT IN ('pending', 'running', 'paused')"
 def upgrade() -> None:
     op.add_column("tasks", sa.Column("change_seq", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("tasks", sa.Column("adhoc", sa.Boolean(), nullable=False, server_default=sa.text("false")))
+    op.add_column("tasks", sa.Column("hook_generation", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("load_errors", sa.Column("words", sa.Text()))
     op.add_column("executions", sa.Column("backfill_id", sa.BigInteger()))
+    op.add_column("executions", sa.Column("event", sa.Text()))
     op.add_column("executions", sa.Column("deadline", sa.BigInteger()))
     missed = sa.Column[bool]("deadline_missed", sa.Boolean(), nullable=False, server_default=sa.text("false"))
     op.add_column("executions", missed)
@@ -83,6 +85,8 @@ def _create_the_rest() -> None:
         sa.Column("parallel", sa.Integer(), nullable=False),
         sa.Column("created_by", sa.String(length=100), nullable=False),
         sa.Column("created_time", sa.BigInteger(), nullable=False),
+        sa.Column("cancelled_by", sa.String(length=100)),
+        sa.Column("cancelled_time", sa.BigInteger()),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_backfills")),
     )
     op.create_table(
