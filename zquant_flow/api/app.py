@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from zquant_flow import __version__
 from zquant_flow.api import (
+    decisions,
     events,
     executions,
     logs,
@@ -67,7 +68,10 @@ def create_app(control: Control) -> FastAPI:
     )
     app.state.control = control
     app.openapi = lambda: described(app)  # type: ignore[method-assign]
-    for part in (operate, tasks, workflows, planned, executions, logs, events, stats, tokens, pools, system):
+    for part in (
+        *(operate, tasks, workflows, planned, executions, decisions, logs, events, stats, tokens, pools),
+        system,
+    ):
         app.include_router(part.router, prefix=PREFIX)
     app.include_router(system.open_router)
     app.include_router(reference.router)

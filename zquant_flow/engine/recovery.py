@@ -10,12 +10,13 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from zquant_flow.core.approval import APPROVAL
 from zquant_flow.core.progress import Step
 from zquant_flow.core.status import FINAL, Status
 from zquant_flow.engine.lifecycle import Lifecycle
 from zquant_flow.engine.memory import Execution, Memory
 from zquant_flow.engine.remembering import Remembering
-from zquant_flow.engine.workflows import seen_above
+from zquant_flow.engine.workflows import seen_above, takes_place
 from zquant_flow.store import queries
 from zquant_flow.store.database import Database
 
@@ -156,7 +157,7 @@ class _Recovery:
             if Status(row.status) in FINAL
         ]
         started = [position[row.node] for row in below if Status(row.status) not in FINAL]
-        run.occupied = len(started)
+        run.occupied = sum(takes_place(execution, node) for node in started)
         for row in below:
             if row.node in run.wanted and Status(row.status) in FINAL:
                 run.results[row.node] = {"result": json.loads(row.result) if row.result else None}
@@ -192,7 +193,9 @@ class _Recovery:
     def _wait_on(self, execution: Execution) -> None:
         if execution.waiting_for in ("overlap", "backfill"):
             return
-        if execution.waiting_for in ("retry", "shutdown", "jitter"):
+        if execution.waiting_for == APPROVAL:
+            self._lifecycle.workflows.approvals.await_answer(execution, self._waiting_until.get(execution.id))
+        elif execution.waiting_for in ("retry", "shutdown", "jitter"):
             until = self._waiting_until.get(execution.id) or self._memory.now
             self._lifecycle.wait_until(execution, max(0.0, (until - self._memory.now) / 1e6))
         elif execution.definition.workflow is not None and not execution.inline:

@@ -20,6 +20,7 @@ from zquant_flow.core.references import resolve
 from zquant_flow.core.status import Status, TriggerType, advance
 from zquant_flow.definitions.templates import nodes_named
 from zquant_flow.engine import rows
+from zquant_flow.engine.approvals import Approvals
 from zquant_flow.engine.dispatcher import Dispatcher
 from zquant_flow.engine.memory import UNBOUNDED, Execution, Memory, Reused, Run, Task
 from zquant_flow.engine.scope import SessionDays, compute, scope_within
@@ -94,6 +95,7 @@ class Workflows:
         self._steps = steps
         self._wake = wake
         self._reusable = reusable
+        self.approvals = Approvals(memory, steps, wake)
         self.session_days: SessionDays = lambda execution: {}
         """The trading sessions around an execution, for expressions."""
         self.aside: Callable[[Callable[[], object], Callable[[], None]], None] | None = None
@@ -250,6 +252,10 @@ class Workflows:
             run.held.append(node)
         elif (skipped := self._passed_over(execution, node)) is not None:
             return skipped
+        elif not takes_place(execution, node):
+            self.approvals.ask(
+                self._child(execution, node, execution.task, execution.definition, None), self.session_days
+            )
         elif run.occupied >= run.max_parallel:
             run.parked.append(node)
         else:
@@ -268,7 +274,7 @@ class Workflows:
             if evaluate(condition, scope_within(execution, self.session_days)):
                 return None
         except ExpressionError as error:
-            run.occupied += 1
+            run.occupied += takes_place(execution, node)
             child = self._child(execution, node, execution.task, execution.definition, None)
             self._steps.start_row(child)
             self._steps.doom(child, "when_failed", say("when: {error}", error=error.detail))
@@ -375,7 +381,8 @@ class Workflows:
         assert workflow is not None
         status = seen_above(workflow.nodes[child.node], status)
         step = run.progress.finish(child.node, status)
-        self._vacate(parent)
+        if takes_place(parent, child.node):
+            self._vacate(parent)
         self.follow(parent, step)
         if run.progress.stopped and not was_stopped:
             self._skip_unstarted(parent, run)
@@ -485,6 +492,13 @@ class Workflows:
         for child in list(run.children.values()):
             self._steps.terminate(child, why)
         self._finish_if_done(execution)
+
+
+def takes_place(parent: Execution, node: int) -> bool:
+    """Whether a node takes one of its workflow's `max_parallel` places: all do but those that wait for an answer."""
+    workflow = parent.definition.workflow
+    assert workflow is not None
+    return workflow.nodes[node].approval is None
 
 
 def seen_above(node: Node, status: Status) -> Status:
