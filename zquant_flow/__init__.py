@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Context", "__version__", "current", "item", "task", "workflow"]
+__all__ = ["Context", "__version__", "approval", "current", "item", "task", "workflow"]
 
 if TYPE_CHECKING:
-    from zquant_flow.definitions.authoring import item, task, workflow
+    from zquant_flow.definitions.authoring import approval, item, task, workflow
     from zquant_flow.executors.context import Context, current
 
 _HOMES = {
+    "approval": "zquant_flow.definitions.authoring",
     "item": "zquant_flow.definitions.authoring",
     "task": "zquant_flow.definitions.authoring",
     "workflow": "zquant_flow.definitions.authoring",

@@ -169,6 +169,13 @@ class PoolInSettings(Conflict):
     code = "pool_in_settings"
 
 
+class NotApprover(ZquantFlowError):
+    """This node waits for somebody else's answer."""
+
+    code = "not_approver"
+    status = 403
+
+
 class WrongState(Conflict):
     """The execution or task is not in a state that allows this."""
 

@@ -302,3 +302,20 @@ def until_listening(server: Server) -> None:
         )
 
     until(connected, "a listener")
+
+
+# Decisions
+
+
+def test_a_question_is_listed_and_answered(live: Server, zqf: Zqf) -> None:
+    running = live.client.trigger("asks")
+    until(lambda: zqf("executions", "list", "--waiting-for", "approval", "--quiet").lines, "the question")
+    listed = zqf("executions", "list", "--waiting-for", "approval")
+    assert "waits for an answer: publish it?" in listed.out
+    asked = int(listed.lines[1].split()[0])
+    assert zqf("executions", "approve", running).code == 2
+    done = zqf("executions", "reject", asked, "--comment", "too early")
+    assert (done.code, done.out) == (0, f"rejected  {asked}\n")
+    assert live.client.ended(running)["status"] == "failed"
+    shown = zqf("executions", "show", asked).out
+    assert "rejected by admin: too early" in shown

@@ -60,6 +60,8 @@ def test_every_example_is_listed_and_none_has_an_error(client):
         ("fetch_twice", "overrides.yaml"),
         ("on_load_done", "webhook.yaml"),
         ("on_push", "webhook_function.py"),
+        ("approval", "approval.yaml"),
+        ("approval_in_python", "approval_in_python.py"),
     ]:
         assert client.find(name)["source"] == source
 
@@ -315,6 +317,24 @@ def test_a_node_changes_the_task_it_refers_to_for_itself_alone(client):
         "hasty": "fetch/quick",
         "report": "",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "publish", "tell"),
+    [("approval", "publish", "tell"), ("approval_in_python", "publish_rows", "keep_rows")],
+)
+def test_what_is_approved_goes_on_and_what_is_rejected_is_told(client, name, publish, tell):
+    def asked(running):
+        found = client.get("/executions", waiting_for="approval")["executions"]
+        return next((one for one in found if one["root_execution_id"] == running), None)
+
+    for word, said in (("approve", [publish, "admin has said"]), ("reject", [tell, "not published"])):
+        running = client.trigger(name)
+        question = until(lambda: asked(running), "the question")  # noqa: B023
+        assert question["message"] == "3 rows are ready: publish them?"
+        client.post(f"/executions/{question['id']}/{word}", {"comment": "seen"})
+        nodes = nodes_of(client.ended(running))
+        assert said[1] in client.log(nodes[said[0]]["id"])
 
 
 def test_functions_share_a_pool_too(client):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.engine.conftest import retrying
+from zquant_flow.core.approval import Approval
 from zquant_flow.core.model import Action, ForEach, Node, OnFailure, WorkflowType
 from zquant_flow.store import queries
 from zquant_flow.testing import Harness, command_node, command_task, workflow_task
@@ -298,3 +299,16 @@ def test_ten_thousand_items_leave_other_work_its_turns(tmp_path: Path) -> None:
         assert h.status(root) == "success"
         assert len(json.loads(child(h, root, "load").result)) == 10_000
         assert {"total_items": child(h, root, "load").total_items} == {"total_items": 10_000}
+
+
+def test_each_item_can_ask_for_an_answer(h: Harness) -> None:
+    asking = Node(name="ok", approval=Approval(message="take {{ item }}?"), for_each=ITEMS, max_parallel=1)
+    root = start(h, asking, on_failure=OnFailure.CONTINUE)
+    questions = queries.children_of(h.database, child(h, root, "ok"))
+    assert [question.message for question in questions] == ["take a?", "take b?", "take c?"]
+    h.operations.approve(questions[0].id, actor="u")
+    h.restart()
+    h.operations.reject(questions[2].id, actor="u")
+    h.operations.approve(questions[1].id, actor="u")
+    assert items(h, root, "ok") == {"ok[0]": "success", "ok[1]": "success", "ok[2]": "failed"}
+    assert h.status(root) == "completed"

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from zquant_flow import __version__
 from zquant_flow.api import (
     backfills,
+    decisions,
     events,
     executions,
     hooks,
@@ -76,6 +77,7 @@ def create_app(control: Control) -> FastAPI:
         workflows,
         planned,
         executions,
+        decisions,
         logs,
         events,
         stats,

@@ -19,6 +19,7 @@ from zquant_flow.api.security import Actor, signed_in
 from zquant_flow.api.shapes import execution_out, planned_out, stored
 from zquant_flow.api.tasks import task_row
 from zquant_flow.api.validation import meaningless
+from zquant_flow.core.approval import APPROVAL
 from zquant_flow.core.instants import to_micros
 from zquant_flow.core.model import TaskDef
 from zquant_flow.core.status import ACTIVE, Status, TriggerType
@@ -82,7 +83,7 @@ def run_definition(
 @router.get("/executions/{execution_id}", operation_id="get_execution", response_model=ExecutionOut)
 def get_execution(control: Ctl, execution_id: ExecutionId, include: Include = "") -> Response:
     """One execution; `include=attempts,children` adds its attempts and its nodes in the order of the plan."""
-    return _details(control, execution_row(control, execution_id), include)
+    return details(control, execution_row(control, execution_id), include)
 
 
 @router.get(
@@ -99,7 +100,7 @@ def get_task_execution(
         raise ExecutionNotFound(
             say("task {task} has no execution {execution}", task=task_id, execution=execution_id)
         )
-    return _details(control, row, include)
+    return details(control, row, include)
 
 
 @router.post(
@@ -108,14 +109,14 @@ def get_task_execution(
 def terminate_execution(control: Ctl, actor: Actor, execution_id: ExecutionId) -> Response:
     """End it and all below it: SIGTERM, grace, SIGKILL."""
     control.operations.terminate(execution_id, actor=actor)
-    return _details(control, execution_row(control, execution_id))
+    return details(control, execution_row(control, execution_id))
 
 
 @router.post("/executions/{execution_id}/pause", operation_id="pause_execution", response_model=ExecutionOut)
 def pause_execution(control: Ctl, actor: Actor, execution_id: ExecutionId) -> Response:
     """Let it stand still: commands at once, Python at its next pause point."""
     control.operations.pause_execution(execution_id, actor=actor)
-    return _details(control, execution_row(control, execution_id))
+    return details(control, execution_row(control, execution_id))
 
 
 @router.post(
@@ -129,7 +130,7 @@ def resume_execution(
 ) -> Response:
     """Let a paused execution go on. One that did not succeed gets a new execution, which takes over what had succeeded."""
     running = control.operations.resume_execution(execution_id, actor=actor, original=version == "original")
-    return _details(control, execution_row(control, running))
+    return details(control, execution_row(control, running))
 
 
 def _refuse_own_modules(control: Control, definition: TaskDef) -> None:
@@ -165,7 +166,8 @@ def _page(control: Control, query: ExecutionQuery, *, task_id: int | None = None
         trigger_types=_trigger_types(query),
         since=to_micros(control.instant(query.since, "since")),
         until=to_micros(control.instant(query.until, "until")),
-        inline=query.include == "nodes",
+        inline=query.include == "nodes" or query.waiting_for == APPROVAL,
+        waiting_for=query.waiting_for,
     )
     after = paging.position(query.cursor, _ORDER, int, int)
     found = history.page(
@@ -199,7 +201,7 @@ def _name_of(control: Control) -> Any:
     return name_of
 
 
-def _details(control: Control, row: Any, include: str = "") -> Response:
+def details(control: Control, row: Any, include: str = "") -> Response:
     """One execution with its params, and `attempts` and `children` where they are wanted."""
     wanted = _included(include)
     attempts = queries.attempts_of(control.database, row.id) if "attempts" in wanted else None

@@ -363,6 +363,7 @@ class WorkflowNodeOut(BaseModel):
     dependencies: list[str]
     trigger_rule: str
     group: str
+    approval: dict[str, Any] | None = None
     execution_id: int | None = None
     status: str | None = None
 
@@ -508,10 +509,13 @@ class ExecutionPage(BaseModel):
     next_cursor: str | None = None
 
 
+WaitingFor = Literal["slot", "pool", "retry", "shutdown", "overlap", "backfill", "jitter", "approval"]
+
+
 class ExecutionQuery(BaseModel):
     """Which executions, and which page of them. `status` and `trigger_type` may be named several times.
 
-    `tag`, `source` and `q` are of their tasks; inline nodes come only with `include=nodes`.
+    `tag`, `source` and `q` are of their tasks; inline nodes come only with `include=nodes`, and where `approval` is waited for.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -521,12 +525,23 @@ class ExecutionQuery(BaseModel):
     cursor: Annotated[str | None, Field(max_length=500)] = None
     status: list[Status] = Field(default_factory=list)
     trigger_type: list[str] = Field(default_factory=list)
+    waiting_for: WaitingFor | None = None
     since: datetime | None = None
     until: datetime | None = None
     q: Annotated[Storable | None, Field(max_length=200)] = None
     tag: Annotated[Storable | None, Field(max_length=200)] = None
     source: Annotated[Storable | None, Field(max_length=1000)] = None
     include: Literal["nodes"] | None = None
+
+
+class CommentIn(BaseModel):
+    """What one says to it."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"comment": "the rows are complete"}]}
+    )
+
+    comment: Annotated[Storable, Field(max_length=1000)] = ""
 
 
 class RunIn(BaseModel):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zquant_flow.api.models import AttemptOut, ExecutionOut
+from zquant_flow.core.approval import encode_approval
 from zquant_flow.core.instants import from_micros
 from zquant_flow.core.model import (
     DEFAULT_RETRY_INTERVAL,
@@ -342,6 +343,8 @@ def _workflow_config(workflow: Workflow) -> dict[str, Any]:
             out["fail_on_partial"] = True
         if node.group:
             out["group"] = node.group
+        if node.approval is not None:
+            out["approval"] = encode_approval(node.approval) or True
         nodes.append(out)
     return {
         "workflow_type": workflow.workflow_type.value,

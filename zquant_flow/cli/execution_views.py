@@ -79,6 +79,8 @@ def remark(execution: ExecutionOut) -> str:
     """The most telling thing beside the status: what it waits for, how far it is, why it failed."""
     if execution.error_message:
         return execution.error_message
+    if execution.waiting_for == "approval" and execution.message:
+        return t("waits for an answer: {question}", question=execution.message)
     if execution.waiting_for:
         return t("waits for {what}", what=execution.waiting_for)
     if execution.status == "running" and execution.progress_percent is not None:

@@ -12,6 +12,7 @@ import typer
 from zquant_flow.cli.completion import task_names
 from zquant_flow.cli.language import t
 from zquant_flow.cli.options import (
+    Comment,
     Data,
     ExecutionId,
     ExecutionIds,
@@ -51,6 +52,12 @@ def list_(
         list[str] | None,
         typer.Option("--trigger-type", help=t("Only those begun so; may stand several times.")),
     ] = None,
+    waiting_for: Annotated[
+        str | None,
+        typer.Option(
+            "--waiting-for", metavar="WHAT", help=t("Only what waits for this, such as `approval`.")
+        ),
+    ] = None,
     tag: Tag = None,
     since: Since = None,
     until: Until = None,
@@ -68,6 +75,7 @@ def list_(
     filters = {
         "status": status,
         "trigger_type": trigger_type,
+        "waiting_for": waiting_for,
         "tag": tag,
         "since": instant(since, "--since"),
         "until": instant(until, "--until"),
@@ -125,6 +133,34 @@ def terminate(
     sys.exit(
         _each(executions, lambda client: client.terminate_execution, t("terminated"), as_json, server, data)
     )
+
+
+@app.command(help=t("Say yes to nodes that wait for it."))
+def approve(
+    executions: ExecutionIds,
+    comment: Comment = "",
+    as_json: Json = False,
+    server: Server = None,
+    data: Data = None,
+) -> None:
+    def act_of(client: Client) -> Callable[[int], ExecutionOut]:
+        return lambda id_: client.approve_execution(id_, comment=comment)
+
+    sys.exit(_each(executions, act_of, t("approved"), as_json, server, data))
+
+
+@app.command(help=t("Say no to nodes that wait for an answer: they have failed."))
+def reject(
+    executions: ExecutionIds,
+    comment: Comment = "",
+    as_json: Json = False,
+    server: Server = None,
+    data: Data = None,
+) -> None:
+    def act_of(client: Client) -> Callable[[int], ExecutionOut]:
+        return lambda id_: client.reject_execution(id_, comment=comment)
+
+    sys.exit(_each(executions, act_of, t("rejected"), as_json, server, data))
 
 
 @app.command(help=t("Run a definition of a file once, without making a task of it."))

@@ -50,6 +50,7 @@ Until = Annotated[
 Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, help=t("At most so many."))]
 Text = Annotated[str | None, typer.Option("-q", metavar="TEXT", help=t("With this text in the name."))]
 Tag = Annotated[str | None, typer.Option("--tag", help=t("With this tag."))]
+Comment = Annotated[str, typer.Option("--comment", metavar="TEXT", help=t("Why; it is kept."))]
 
 TaskRef = Annotated[str, typer.Argument(help=t("Id or name of a task."), autocompletion=task_names)]
 TaskRefs = Annotated[list[str], typer.Argument(help=t("Ids or names of tasks."), autocompletion=task_names)]

@@ -46,6 +46,7 @@ from zquant_flow.api.models import (
 )
 from zquant_flow.client.backfills import BackfillCalls
 from zquant_flow.client.connection import ApiError, NoServer, checked_url, is_loopback
+from zquant_flow.client.decisions import DecisionCalls
 from zquant_flow.client.hooks import HookCalls
 from zquant_flow.client.waiting import Waiting
 from zquant_flow.errors import BadRequest
@@ -242,7 +243,7 @@ class ExecutionCalls(Waiting):
     """Executions."""
 
     def list_executions(self, **filters: Any) -> ExecutionPage:
-        """A page of executions, newest first. Filters: `skip, limit, cursor, status, trigger_type, since, until, q, tag, source, include`."""
+        """A page of executions, newest first. Filters: `skip, limit, cursor, status, trigger_type, waiting_for, since, until, q, tag, source, include`."""
         return self._ask(ExecutionPage, "GET", "/executions", query=filters)
 
     def iter_executions(self, **filters: Any) -> Iterator[ExecutionOut]:
@@ -385,7 +386,7 @@ class SystemCalls(Waiting):
         return self._ask(ServerOut, "GET", "/server")
 
 
-class Client(TaskCalls, BackfillCalls, HookCalls, ExecutionCalls, SystemCalls):
+class Client(TaskCalls, BackfillCalls, HookCalls, ExecutionCalls, DecisionCalls, SystemCalls):
     """A scheduler, over HTTP. A context manager; any thread may use it.
 
     Raises ApiError for the server's errors, Unreachable where there is no answer.

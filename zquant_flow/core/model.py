@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from zquant_flow.core.approval import Approval, decode_approval, encode_approval
 from zquant_flow.core.params import Param, decode_specs, encode_specs
 from zquant_flow.core.waits import On
 
@@ -206,7 +207,7 @@ class ForEach:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One place in a workflow: inline (`action`) or a reference to a registered task (`task`, by name).
+    """One place in a workflow: inline (`action`), a reference to a registered task (`task`, by name), or an `approval`.
 
     `arguments`: the params that this node gets, as values or references (`core.references`).
     """
@@ -228,6 +229,8 @@ class Node:
     """Whether a nested workflow that ends `completed` has failed, as this one sees it."""
     group: str = ""
     """For people: nodes of one group are shown together; `/` nests."""
+    approval: Approval | None = None
+    """It runs nothing, and waits for an answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -514,6 +517,8 @@ def _encode_node(node: Node) -> dict[str, Any]:
     _put(out, "max_parallel", node.max_parallel, None)
     _put(out, "fail_on_partial", node.fail_on_partial, False)
     _put(out, "group", node.group, "")
+    if node.approval:
+        out["approval"] = encode_approval(node.approval)
     if node.overrides:
         out["overrides"] = encode_overrides(node.overrides)
     if node.action:
@@ -594,4 +599,5 @@ def _decode_node(encoded: Mapping[str, Any]) -> Node:
         overrides=_decode_overrides(encoded["overrides"]) if "overrides" in encoded else None,
         fail_on_partial=get("fail_on_partial", False),
         group=get("group", ""),
+        approval=decode_approval(encoded["approval"]) if "approval" in encoded else None,
     )

@@ -21,6 +21,7 @@ __all__ = [
     "NodeRef",
     "TaskFunction",
     "WorkflowFunction",
+    "approval",
     "item",
     "task",
     "workflow",
@@ -133,6 +134,17 @@ def workflow(**keys: Unpack[WorkflowKeys]) -> Callable[[Callable[P, R]], Workflo
 def workflow(function: Callable[..., Any] | None = None, /, **keys: Any) -> Any:
     """Makes a function whose body calls tasks a workflow; takes the keys that a workflow has in YAML, but `tasks`."""
     return _decorated(WorkflowFunction, function, keys)
+
+
+def approval(
+    message: str = "", *, who: str | Sequence[str] = (), timeout: Any = None, on_timeout: str = "reject"
+) -> NodeRef:
+    """In a workflow body: a node that waits until somebody approves it, or one of `who`: `approval("go on?").after(load)`."""
+    body = _building.get()
+    if body is None:
+        raise AuthoringError(say("approval() makes a node: it stands in the body of a workflow"))
+    said = {"message": message, "who": who, "timeout": timeout, "on_timeout": on_timeout}
+    return body.add("approval", {"approval": {key: value for key, value in said.items() if value}}, {})
 
 
 def _decorated(kind: Any, function: Any, keys: Raw) -> Any:

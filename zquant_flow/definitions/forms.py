@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
+from zquant_flow.core.approval import OnTimeout
 from zquant_flow.core.expressions import bare
 from zquant_flow.core.model import (
     At,
@@ -379,6 +380,35 @@ class ActionForm(Form):
     params: Params | None = None
 
 
+def _list_of_one(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _question_alone(value: Any) -> Any:
+    if value is True:
+        return {}
+    if not isinstance(value, (str, Mapping)):
+        raise ValueError(
+            say("approval is true, a question, or a mapping with message, who, timeout and on_timeout")
+        )
+    return {"message": value} if isinstance(value, str) else value
+
+
+class ApprovalForm(Form):
+    """A node that waits for somebody's answer."""
+
+    message: Annotated[str, Field(max_length=1_000)] = ""
+    who: Annotated[list[Name], BeforeValidator(_list_of_one), Field(max_length=100)] = []
+    timeout: Bound | None = None
+    on_timeout: OnTimeout = OnTimeout.REJECT
+
+
+Question = Annotated[
+    ApprovalForm,
+    BeforeValidator(_question_alone, json_schema_input_type=Literal[True] | str | ApprovalForm),
+]
+
+
 class NodeForm(ActionForm):
     name: Name | None = None
     task: Name | None = None
@@ -390,10 +420,7 @@ class NodeForm(ActionForm):
     max_parallel: Size | None = None
     fail_on_partial: bool = False
     group: Name | None = None
-
-
-def _list_of_one(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+    approval: Question | None = None
 
 
 def _tasks_alone(value: Any) -> Any:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from zquant_flow.complaints import complaint
 from zquant_flow.definitions.clothes import Dressed
 from zquant_flow.definitions.faults import FieldError, Path, did_you_mean
-from zquant_flow.definitions.forms import PLANNED, BackoffForm, NodeForm, RuleForm, TaskForm
+from zquant_flow.definitions.forms import PLANNED, ApprovalForm, BackoffForm, NodeForm, RuleForm, TaskForm
 from zquant_flow.wording import joined, say
 
 MAX_FAULTS = 100
@@ -46,6 +46,8 @@ def known_words(path: Path) -> list[str]:
         form = BackoffForm
     elif len(path) > 1 and path[0] == "schedules":
         form = RuleForm
+    elif len(path) > 1 and path[0] == "approval":
+        form = ApprovalForm
     return list(form.model_fields)
 
 

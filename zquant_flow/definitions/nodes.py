@@ -12,6 +12,7 @@ from zquant_flow.core.graph import plan_nodes
 from zquant_flow.core.model import ForEach, Node, OnFailure, Overrides, TriggerRule, Workflow, WorkflowType
 from zquant_flow.core.references import fault_of, references
 from zquant_flow.definitions.actions import Executors, build_action, build_retry
+from zquant_flow.definitions.approvals import build_approval
 from zquant_flow.definitions.faults import FieldError, Path, did_you_mean
 from zquant_flow.definitions.forms import UNBOUNDED, NodeForm, TaskForm
 from zquant_flow.definitions.templates import (
@@ -97,8 +98,12 @@ class _Builder:
         if form.when is not None:
             check_text(form.when, (*base, "when"), Known(self._params, self._known), self._errors)
         each = self._for_each(index, form)
-        action = overrides = None
-        if form.task is not None or form.task_id is not None:
+        action = overrides = approval = None
+        if form.approval is not None:
+            approval = build_approval(
+                form, name, base, Known(self._params, self._known, items=each is not None), self._errors
+            )
+        elif form.task is not None or form.task_id is not None:
             self._check_task(index, form)
             overrides = _overrides(form)
         else:
@@ -130,6 +135,7 @@ class _Builder:
             overrides=overrides,
             fail_on_partial=form.fail_on_partial,
             group=form.group or "",
+            approval=approval,
         )
 
     def _for_each(self, index: int, form: NodeForm) -> ForEach | None:
@@ -322,11 +328,11 @@ def _check_order(nodes: Sequence[Node], errors: list[FieldError]) -> None:
 
 def _place_of(index: int, node: Node, other: str) -> Path:
     """Where a node names another."""
-    if other in nodes_named(replace(node, action=None, when=None, for_each=None)):
+    if other in nodes_named(replace(node, action=None, when=None, for_each=None, approval=None)):
         return ("tasks", index, "params")
-    if other in nodes_named(replace(node, action=None, when=None)):
+    if other in nodes_named(replace(node, action=None, when=None, approval=None)):
         return ("tasks", index, "for_each")
-    if other in nodes_named(replace(node, action=None)):
+    if other in nodes_named(replace(node, action=None, approval=None)):
         return ("tasks", index, "when")
     return ("tasks", index)
 

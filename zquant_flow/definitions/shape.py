@@ -79,12 +79,12 @@ def _pruned_node(node: Any, path: Path) -> dict[str, Any]:
     out = {key: value for key, value in node.items() if key != path[2]}
     if path[2] in stand_in:
         out[path[2]] = stand_in[path[2]]
-    elif path[2] in ("task", "task_id", "python", "executor") and not out.keys() & _RUNS:
+    elif path[2] in ("task", "task_id", "python", "executor", "approval") and not out.keys() & _RUNS:
         out["command"] = "true"
     return out
 
 
-_RUNS = frozenset({"command", "python", "executor", "task", "task_id"})
+_RUNS = frozenset({"command", "python", "executor", "task", "task_id", "approval"})
 
 
 def json_schema() -> dict[str, Any]:

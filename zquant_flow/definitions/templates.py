@@ -80,6 +80,8 @@ def nodes_named(node: Node) -> set[str]:
         found |= _nodes_in_values(node.for_each.items or ())
     if node.when is not None:
         found |= _nodes_in(node.when, template=False)
+    if node.approval is not None and is_template(node.approval.message):
+        found |= _nodes_in(node.approval.message, template=True)
     if node.action is not None:
         for _, text in _templates(node.action):
             found |= _nodes_in(text, template=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from zquant_flow.core.expressions import compute
 from zquant_flow.core.model import Webhook
 from zquant_flow.core.params import checked
 from zquant_flow.core.references import resolve
@@ -14,7 +15,6 @@ from zquant_flow.engine.controls import Controls
 from zquant_flow.engine.events import QUEUE_LIMIT
 from zquant_flow.engine.keys import Key
 from zquant_flow.engine.memory import Task
-from zquant_flow.engine.scope import compute
 from zquant_flow.errors import Conflict, ExpressionError, HookNotFound, ParamsError, WrongState
 from zquant_flow.store import queries
 from zquant_flow.wording import say

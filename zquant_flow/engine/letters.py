@@ -3,7 +3,8 @@
 The one that leads creates every execution that stands in a task's history, and may hand it over to another engine, which
 then drives it alone: attempts, retries, the nodes of a workflow. A letter is a row, written by the batch that decides what it
 says and deleted by the batch that obeys it, so that it is obeyed exactly once, whoever dies in between. What refers to other
-tasks is never handed over: only who leads knows whether they run. Nor is what uses a pool: only who leads counts them.
+tasks is never handed over: only who leads knows whether they run. Nor is what uses a pool: only who leads counts them; nor what
+asks people: who leads gets their answers.
 """
 
 from __future__ import annotations
@@ -219,7 +220,9 @@ def _stands_alone(execution: Execution) -> bool:
         return False
     workflow = execution.definition.workflow
     if workflow is not None:
-        return not any(node.task or (node.action and node.action.pool) for node in workflow.nodes)
+        return not any(
+            node.task or node.approval or (node.action and node.action.pool) for node in workflow.nodes
+        )
     if execution.action is not execution.definition.action:
         return False  # its node has changed what the task says, and only this engine knows the node
     if execution.action is None or execution.action.pool is not None:

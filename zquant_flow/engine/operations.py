@@ -22,6 +22,7 @@ from zquant_flow.definitions.loader import LoadedFile
 from zquant_flow.definitions.registry import Change, Registry
 from zquant_flow.engine import rows
 from zquant_flow.engine.arrivals import Arrivals
+from zquant_flow.engine.decisions import Decisions
 from zquant_flow.engine.keys import Key
 from zquant_flow.engine.memory import Task
 from zquant_flow.engine.pools import Standing
@@ -42,7 +43,7 @@ REGISTER_CHUNK = 250
 """Files in one transaction: a large first load must not keep due tasks waiting."""
 
 
-class Operations(Arrivals):
+class Operations(Arrivals, Decisions):
     """The operations of one engine."""
 
     @property

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from zquant_flow.core.approval import APPROVAL
 from zquant_flow.core.progress import Step
 from zquant_flow.core.status import FINAL, Status
 from zquant_flow.engine.lifecycle import Lifecycle
 from zquant_flow.engine.memory import Execution, Memory, Run
 from zquant_flow.engine.remembering import Remembering
-from zquant_flow.engine.workflows import keep_result, seen_above
+from zquant_flow.engine.workflows import keep_result, seen_above, takes_place
 from zquant_flow.store import queries
 from zquant_flow.store.database import Database
 
@@ -154,7 +155,7 @@ class _Recovery:
                 continue
             ended.append((node, seen_above(run.nodes[node], Status(row.status))))
             keep_result(run, node, row.result)
-        run.occupied = len(started)
+        run.occupied = sum(takes_place(run, node) for node in started)
         self._steps[execution.id] = run.progress.restore(ended, started)
         return True
 
@@ -197,7 +198,9 @@ class _Recovery:
     def _wait_on(self, execution: Execution) -> None:
         if execution.waiting_for in ("overlap", "backfill"):
             return
-        if execution.waiting_for in ("retry", "shutdown", "jitter"):
+        if execution.waiting_for == APPROVAL:
+            self._lifecycle.workflows.approvals.await_answer(execution, self._waiting_until.get(execution.id))
+        elif execution.waiting_for in ("retry", "shutdown", "jitter"):
             until = self._waiting_until.get(execution.id) or self._memory.now
             self._lifecycle.wait_until(execution, max(0.0, (until - self._memory.now) / 1e6))
         elif execution.definition.workflow is not None and not execution.inline:

@@ -64,6 +64,19 @@ def node_started(memory: Memory, execution: Execution) -> Row:
     }
 
 
+def node_waiting(memory: Memory, execution: Execution, until: int | None, message: str) -> Row:
+    """The first row of a node that waits for an answer; who answers it makes it run, and end."""
+    return {
+        **node_started(memory, execution),
+        "status": Status.PENDING.value,
+        "start_time": None,
+        "attempt_start": None,
+        "waiting_for": execution.waiting_for,
+        "waiting_until": until,
+        "message": storable(message) or None,
+    }
+
+
 def node_skipped(memory: Memory, parent: Execution, node: int, reason: str) -> Row:
     """The only row of a node that never ran."""
     assert parent.run is not None

@@ -21,6 +21,7 @@ from zquant_flow.core.references import resolve
 from zquant_flow.core.status import Status, TriggerType, advance
 from zquant_flow.definitions.templates import nodes_named
 from zquant_flow.engine import rows
+from zquant_flow.engine.approvals import Approvals
 from zquant_flow.engine.dispatcher import Dispatcher
 from zquant_flow.engine.fans import (
     DEFAULT_LIMIT,
@@ -103,6 +104,7 @@ class Workflows:
         self._steps = steps
         self._wake = wake
         self._reusable = reusable
+        self.approvals = Approvals(memory, steps, wake)
         self.session_days: SessionDays = lambda execution: {}
         """The trading sessions around an execution, for expressions."""
         self.aside: Callable[[Callable[[], object], Callable[[], None]], None] | None = None
@@ -278,6 +280,10 @@ class Workflows:
             run.held.append(node)
         elif (skipped := self._passed_over(execution, node)) is not None:
             return skipped
+        elif not takes_place(run, node):
+            self.approvals.ask(
+                self._child(execution, node, execution.task, execution.definition, None), self.session_days
+            )
         elif run.occupied >= run.max_parallel:
             run.parked.append(node)
         else:
@@ -296,7 +302,7 @@ class Workflows:
             if evaluate(condition, scope_within(execution, self.session_days)):
                 return None
         except ExpressionError as error:
-            run.occupied += 1
+            run.occupied += takes_place(run, node)
             child = self._child(execution, node, execution.task, execution.definition, None)
             self._steps.start_row(child)
             self._steps.doom(child, "when_failed", say("when: {error}", error=error.detail))
@@ -430,7 +436,8 @@ class Workflows:
         was_stopped = run.progress.stopped
         status = seen_above(run.nodes[child.node], status)
         step = run.progress.finish(child.node, status)
-        self._vacate(parent)
+        if takes_place(run, child.node):
+            self._vacate(parent)
         self.follow(parent, step)
         if run.progress.stopped and not was_stopped:
             self._skip_unstarted(parent, run)
@@ -557,6 +564,11 @@ def _is_one_too_many(child: Execution, run: Run) -> bool:
     if run.items is not None and task.definition.max_active_runs is None:
         others = len(task.active) - run.occupied
     return others >= task.limit
+
+
+def takes_place(run: Run, node: int) -> bool:
+    """Whether a node takes one of its workflow's `max_parallel` places: all do but those that wait for an answer."""
+    return run.nodes[node].approval is None or run.nodes[node].for_each is not None
 
 
 def seen_above(node: Node, status: Status) -> Status:

@@ -66,6 +66,7 @@ class Batch:
     backfills_cancelled: list[Row] = field(default_factory=list)
     created: list[Row] = field(default_factory=list)
     nodes_started: list[Row] = field(default_factory=list)
+    nodes_waiting: list[Row] = field(default_factory=list)
     nodes_skipped: list[Row] = field(default_factory=list)
     nodes_reused: list[Row] = field(default_factory=list)
     started: list[Row] = field(default_factory=list)
@@ -140,6 +141,7 @@ _STATEMENTS: Mapping[str, tuple[Executable, bool]] = {
     ),
     "created": (insert(executions), True),
     "nodes_started": (insert(executions), True),
+    "nodes_waiting": (insert(executions), True),
     "nodes_skipped": (insert(executions), True),
     "nodes_reused": (insert(executions), True),
     "started": (
@@ -259,6 +261,7 @@ _STATEMENTS: Mapping[str, tuple[Executable, bool]] = {
 _NUMBERED = (
     "created",
     "nodes_started",
+    "nodes_waiting",
     "nodes_skipped",
     "nodes_reused",
     "started",
@@ -279,6 +282,7 @@ _AT_ONCE: Mapping[str, tuple[Table, str | None, str]] = {
     # name: (table, the condition of an update, what else it sets); for PostgreSQL, and for many rows
     "created": (executions, None, ""),
     "nodes_started": (executions, None, ""),
+    "nodes_waiting": (executions, None, ""),
     "nodes_skipped": (executions, None, ""),
     "nodes_reused": (executions, None, ""),
     "attempts": (attempts, None, ""),

@@ -10,11 +10,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, func, literal, select, tuple_, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    func,
+    literal,
+    literal_column,
+    select,
+    tuple_,
+    union_all,
+)
 
+from zquant_flow.core.approval import APPROVAL
 from zquant_flow.core.status import ACTIVE, FINAL
 from zquant_flow.store.database import Database
-from zquant_flow.store.tables import LISTED, executions, hour_tallies, task_tallies, tasks
+from zquant_flow.store.tables import IS_ACTIVE, LISTED, executions, hour_tallies, task_tallies, tasks
 from zquant_flow.store.tallies import whole_hours
 from zquant_flow.store.tasklist import TaskFilter
 
@@ -46,6 +57,7 @@ class Wanted:
     trigger_types: tuple[str, ...] = ()
     since: int | None = None
     until: int | None = None
+    waiting_for: str | None = None
     inline: bool = False
     """Inline nodes too; their totals are counted one by one."""
 
@@ -144,7 +156,7 @@ def _chosen(connection: Connection, wanted: Wanted) -> _Tasks | None:
 
 def _total(connection: Connection, wanted: Wanted, chosen: _Tasks | None) -> int:
     span = wanted.span
-    if wanted.inline or (chosen is not None and span != _EVER):
+    if wanted.inline or wanted.waiting_for or (chosen is not None and span != _EVER):
         return _counted(connection, wanted, chosen, wanted.statuses, span)
     active = [status for status in wanted.statuses or _ACTIVE if status in _ACTIVE]
     final = [status for status in wanted.statuses or _FINAL if status in _FINAL]
@@ -263,6 +275,15 @@ def _conditions(
         is_few = bool(statuses) and _ACTIVE.issuperset(statuses)
         kind = executions.c.trigger_type.concat("") if is_few else executions.c.trigger_type
         conditions.append(kind.in_(wanted.trigger_types))
+    if wanted.waiting_for is not None:
+        conditions += _waiting(wanted.waiting_for)
     if span != _EVER:
         conditions.append(executions.c.created_time.between(*span))
     return conditions
+
+
+def _waiting(what: str) -> list[ColumnElement[bool]]:
+    """Said as the partial indexes say it, so that few are sought among many."""
+    if what == APPROVAL:
+        return [literal_column(f"executions.waiting_for = '{APPROVAL}'")]
+    return [executions.c.waiting_for == what, IS_ACTIVE]

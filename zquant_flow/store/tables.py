@@ -221,6 +221,9 @@ _LISTED = text("NOT inline")
 LISTED: ColumnElement[bool] = literal_column("NOT executions.inline")
 """Stands in a task's history. Said as the partial indexes say it: SQLite would not use them for `inline = 0`."""
 
+IS_ACTIVE: ColumnElement[bool] = literal_column("executions.status IN ('pending','running','paused')")
+"""Has not ended; said so for the same reason."""
+
 Index(
     "ix_executions_root_id",
     executions.c.root_id,
@@ -231,6 +234,7 @@ Index(
     executions.c.task_id,
     sqlite_where=text("NOT inline AND status IN ('pending','running','paused')"),
 )
+Index("ix_executions_approval", executions.c.created_time, sqlite_where=text("waiting_for = 'approval'"))
 # Lists are newest first, by one filter or two: a page is a walk along an index, and what else is asked stands in it.
 Index(
     "ix_executions_created_time",

@@ -9,6 +9,7 @@ branch_labels = None
 depends_on = None
 
 _LISTED = sa.text("NOT inline")
+_ASKING = sa.text("waiting_for = 'approval'")
 _BY_TIME = {
     "ix_executions_created_time": ["created_time", "id", "task_id"],
     "ix_executions_task_id_created_time": ["task_id", "created_time"],
@@ -37,6 +38,13 @@ def upgrade() -> None:
     for name, columns in _BY_TIME.items():
         op.create_index(name, "executions", columns, sqlite_where=_LISTED, postgresql_where=_LISTED)
     op.create_index("ix_executions_change_seq", "executions", ["change_seq"])
+    op.create_index(
+        "ix_executions_approval",
+        "executions",
+        ["created_time"],
+        sqlite_where=_ASKING,
+        postgresql_where=_ASKING,
+    )
     op.create_index("ix_tasks_change_seq", "tasks", ["change_seq"])
     op.create_index("ix_tasks_next_fire", "tasks", ["next_fire"])
     _create_tallies()

@@ -1,0 +1,35 @@
+"""What people decide about executions over REST: answers to nodes that ask."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import Response
+
+from zquant_flow.api.control import Ctl, ExecutionId
+from zquant_flow.api.executions import details, execution_row
+from zquant_flow.api.models import CommentIn, ExecutionOut
+from zquant_flow.api.security import Actor, signed_in
+
+router = APIRouter(tags=["executions"], dependencies=[Depends(signed_in)])
+
+
+@router.post(
+    "/executions/{execution_id}/approve", operation_id="approve_execution", response_model=ExecutionOut
+)
+def approve_execution(
+    control: Ctl, actor: Actor, execution_id: ExecutionId, body: CommentIn | None = None
+) -> Response:
+    """Say yes to a node that waits for it: it has succeeded. Only for those whom it names, if it names any."""
+    control.operations.approve(execution_id, actor=actor, comment=body.comment if body else "")
+    return details(control, execution_row(control, execution_id))
+
+
+@router.post(
+    "/executions/{execution_id}/reject", operation_id="reject_execution", response_model=ExecutionOut
+)
+def reject_execution(
+    control: Ctl, actor: Actor, execution_id: ExecutionId, body: CommentIn | None = None
+) -> Response:
+    """Say no: it has failed."""
+    control.operations.reject(execution_id, actor=actor, comment=body.comment if body else "")
+    return details(control, execution_row(control, execution_id))

@@ -1,0 +1,68 @@
+"""What can people decide in place of the scheduler? That part of the operations."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from zquant_flow.core.approval import APPROVAL
+from zquant_flow.core.status import Status
+from zquant_flow.engine.controls import Controls
+from zquant_flow.errors import ExecutionNotFound, WrongState
+from zquant_flow.store import queries
+from zquant_flow.wording import say
+
+
+class Decisions(Controls):
+    """Answers to nodes that ask."""
+
+    def approve(self, execution_id: int, *, actor: str, comment: str = "") -> None:
+        """Say yes to a node that waits for it. Raises ExecutionNotFound, WrongState, NotApprover."""
+        self._answer(execution_id, actor, comment, approved=True)
+
+    def reject(self, execution_id: int, *, actor: str, comment: str = "") -> None:
+        """Say no: the node has failed. Raises as `approve` does."""
+        self._answer(execution_id, actor, comment, approved=False)
+
+    def _answer(self, execution_id: int, actor: str, comment: str, *, approved: bool) -> None:
+        def work() -> None:
+            self._refuse_resting()
+            execution = self._memory.executions.get(execution_id)
+            if execution is None or execution.waiting_for != APPROVAL:
+                raise self._not_asked(execution_id)
+            approvals = self._lifecycle.workflows.approvals
+            approvals.answer(execution, approved=approved, actor=actor, comment=comment)
+            self._note(
+                "approve" if approved else "reject",
+                actor,
+                task_id=execution.task.id,
+                execution_id=execution_id,
+                detail=comment,
+            )
+
+        self._call(work)
+
+    def _not_asked(self, execution_id: int) -> ExecutionNotFound | WrongState:
+        row = queries.execution_row(self._engine.database, execution_id)
+        if row is None:
+            return ExecutionNotFound(say("no execution has the id {id}", id=execution_id))
+        if row.error_code in ("rejected", "approval_timeout"):
+            return WrongState(say("execution {id}: {error}", id=execution_id, error=row.error_message))
+        said = _approved(row)
+        if said is not None:
+            message = say(
+                "execution {id} was approved by {by} at {at}", id=execution_id, by=said["by"], at=said["at"]
+            )
+            return WrongState(message)
+        return WrongState(
+            say("execution {id} is {status}, and waits for no answer", id=execution_id, status=row.status)
+        )
+
+
+def _approved(row: Any) -> dict[str, Any] | None:
+    """The answer that an approval has got; None where it is none, or has none."""
+    if row.status != Status.SUCCESS.value or not row.result or not row.inline:
+        return None
+    found = json.loads(row.result)
+    is_answer = isinstance(found, dict) and found.get("approved") is True and {"by", "at"} <= found.keys()
+    return found if is_answer else None
