@@ -24,6 +24,7 @@ from zquant_flow.api import (
     planned,
     pools,
     reference,
+    simulated,
     stats,
     system,
     tasks,
@@ -67,7 +68,21 @@ def create_app(control: Control) -> FastAPI:
     )
     app.state.control = control
     app.openapi = lambda: described(app)  # type: ignore[method-assign]
-    for part in (operate, tasks, workflows, planned, executions, logs, events, stats, tokens, pools, system):
+    parts = (
+        operate,
+        tasks,
+        workflows,
+        planned,
+        simulated,
+        executions,
+        logs,
+        events,
+        stats,
+        tokens,
+        pools,
+        system,
+    )
+    for part in parts:
         app.include_router(part.router, prefix=PREFIX)
     app.include_router(system.open_router)
     app.include_router(reference.router)

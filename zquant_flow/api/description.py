@@ -49,6 +49,7 @@ _ERRORS = {
     412: ("Outdated", "`If-Match` names another state than it has by now.", "precondition_failed"),
     413: ("TooLarge", "The body is over 4 MiB.", "too_large"),
     422: ("Malformed", "Of the wrong shape; `errors` has the fields.", "invalid_request"),
+    429: ("Busy", "One of these is under way, and there is room for no other.", "busy"),
     503: ("Unavailable", "Starting, stopping, or the database is away: try again.", "unavailable"),
 }
 _HEADERS = {
@@ -76,6 +77,7 @@ _ALSO: Mapping[str, tuple[int, ...]] = {
     "get_task_execution": (400,),
     "list_fires": (400,),
     "list_upcoming": (400,),
+    "simulate": (400, 404, 429),
     "get_stats": (400, 404),
     "get_stats_series": (400, 404),
     "list_task_stats": (400,),

@@ -47,7 +47,7 @@ def simulate(
     if single > MOST:
         raise BadRequest(
             say(
-                "{count:,} fires are more than a simulation takes ({most:,}): name a shorter span, or one task",
+                "{count:,} fires are more than a simulation takes ({most:,}): name a shorter span",
                 count=single,
                 most=MOST,
             )
