@@ -224,3 +224,10 @@ class RunnerUnavailable(Unavailable):
     """The runner process can't be started or reached."""
 
     code = "runner_unavailable"
+
+
+class Busy(ZquantFlowError):
+    """One of these is under way, and there is room for no other."""
+
+    code = "busy"
+    status = 429

@@ -27,6 +27,7 @@ from zquant_flow.api import (
     planned,
     pools,
     reference,
+    simulated,
     stats,
     system,
     tasks,
@@ -70,12 +71,13 @@ def create_app(control: Control) -> FastAPI:
     )
     app.state.control = control
     app.openapi = lambda: described(app)  # type: ignore[method-assign]
-    for part in (
+    parts = (
         operate,
         backfills,
         tasks,
         workflows,
         planned,
+        simulated,
         executions,
         decisions,
         logs,
@@ -85,7 +87,8 @@ def create_app(control: Control) -> FastAPI:
         pools,
         hooks,
         system,
-    ):
+    )
+    for part in parts:
         app.include_router(part.router, prefix=PREFIX)
     app.include_router(hooks.open_router)
     app.include_router(system.open_router)

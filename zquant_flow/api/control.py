@@ -21,6 +21,7 @@ from zquant_flow.engine.authored import Authored
 from zquant_flow.engine.folder import TasksFolder
 from zquant_flow.engine.operations import Operations
 from zquant_flow.engine.service import Engine
+from zquant_flow.engine.simulations import Simulations
 from zquant_flow.store.database import Database
 from zquant_flow.store.notices import Notices
 from zquant_flow.wording import say
@@ -54,6 +55,7 @@ class Control:
     """Whether no engine runs in this process."""
     started: int = field(init=False)
     log_watch: LogWatch = field(default_factory=LogWatch)
+    simulations: Simulations = field(default_factory=Simulations)
 
     def __post_init__(self) -> None:
         """The feed of events listens to the engine from the beginning; it costs nothing while nobody listens to it."""

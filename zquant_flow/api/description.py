@@ -55,6 +55,7 @@ _ERRORS = {
     412: ("Outdated", "`If-Match` names another state than it has by now.", "precondition_failed"),
     413: ("TooLarge", "The body is over 4 MiB; to a webhook, over 256 KiB.", "too_large"),
     422: ("Malformed", "Of the wrong shape; `errors` has the fields.", "invalid_request"),
+    429: ("Busy", "One of these is under way, and there is room for no other.", "busy"),
     503: ("Unavailable", "Starting, stopping, or the database is away: try again.", "unavailable"),
 }
 _HEADERS = {
@@ -86,6 +87,7 @@ _ALSO: Mapping[str, tuple[int, ...]] = {
     "get_task_execution": (400,),
     "list_fires": (400,),
     "list_upcoming": (400,),
+    "simulate": (400, 404, 429),
     "get_stats": (400, 404),
     "get_stats_series": (400, 404),
     "list_task_stats": (400,),

@@ -290,6 +290,34 @@ def upcoming(
     show_upcoming(hours=hours, limit=limit, as_json=as_json, quiet=quiet, server=server, data=data)
 
 
+@app.command(help=t("What would fire and run in a span, from past durations; nothing is started or written."))
+def simulate(
+    start: Annotated[
+        str | None,
+        typer.Option("--from", metavar="WHEN", help=t("The first instant."), show_default=t("now")),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option("--to", metavar="WHEN", help=t("The last instant, or `30d` ahead."), show_default="7d"),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task",
+            metavar="TASK",
+            help=t("Tell of this task alone, by id or name."),
+            autocompletion=task_names,
+        ),
+    ] = None,
+    as_json: Json = False,
+    server: Server = None,
+    data: Data = None,
+) -> None:
+    from zquant_flow.cli.simulate import simulate as run_simulation
+
+    run_simulation(start, end, task=task, as_json=as_json, server=server, data=data)
+
+
 @app.command(help=t("What runs now, live, until Ctrl-C; with --json each event in a line."))
 def watch(as_json: Json = False, server: Server = None, data: Data = None) -> None:
     from zquant_flow.cli.watch import watch as run_watch

@@ -44,6 +44,7 @@ from zquant_flow.api.models import (
     VersionPage,
     WorkflowOut,
 )
+from zquant_flow.api.simulation_models import SimulationOut
 from zquant_flow.client.backfills import BackfillCalls
 from zquant_flow.client.connection import ApiError, NoServer, checked_url, is_loopback
 from zquant_flow.client.decisions import DecisionCalls
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
     from zquant_flow.config import Settings
 
 _FIND_SECONDS = 2.0
+SIMULATION_SECONDS = 330.0
+"""A simulation may take so long."""
 
 
 class Task(TaskOut):
@@ -332,6 +335,18 @@ class SystemCalls(Waiting):
     ) -> UpcomingPage:
         """The fires that are ahead."""
         return self._ask(UpcomingPage, "GET", "/upcoming", query={"from": start, "to": end, "limit": limit})
+
+    def simulate(
+        self,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        task_id: int | None = None,
+        timeout: float = SIMULATION_SECONDS,
+    ) -> SimulationOut:
+        """What would fire and run in a span, from past durations; takes seconds. Raises ApiError `busy`."""
+        query = {"from": start, "to": end, "task_id": task_id}
+        return self._ask(SimulationOut, "GET", "/simulate", query=query, timeout=timeout)
 
     def list_load_errors(self) -> LoadErrorPage:
         """What is wrong with which file."""

@@ -104,8 +104,9 @@ class Connection:
         query: Mapping[str, Any] | None = None,
         body: Any = None,
         headers: Mapping[str, str | None] | None = None,
+        timeout: float | None = None,
     ) -> httpx.Response:
-        """One request. Raises ApiError, Unreachable."""
+        """One request; `timeout` in seconds, for an answer that takes its time. Raises ApiError, Unreachable."""
         sent = {name: value for name, value in (headers or {}).items() if value is not None}
         if body is not None:
             sent["Content-Type"] = "application/json"
@@ -116,9 +117,10 @@ class Connection:
                 params=as_query(query or {}),
                 content=None if body is None else json.dumps(body, default=_plain).encode(),
                 headers=sent,
+                timeout=timeout or self._timeout,
             )
         except httpx.TransportError as exc:
-            raise self._unreachable(exc) from exc
+            raise self._unreachable(exc, timeout) from exc
         if not answer.is_success:
             raise error_of(answer)
         return answer
@@ -145,13 +147,13 @@ class Connection:
                 ),
             ) from exc
 
-    def _unreachable(self, exc: httpx.TransportError) -> Unreachable:
+    def _unreachable(self, exc: httpx.TransportError, seconds: float | None = None) -> Unreachable:
         if isinstance(exc, httpx.ReadTimeout):
             return Unreachable(
                 say(
                     "{url} did not answer within {seconds:g} s; is it busy?",
                     url=self.url,
-                    seconds=self._timeout,
+                    seconds=seconds or self._timeout,
                 )
             )
         return Unreachable(

@@ -247,7 +247,7 @@ def _wall_until(cron: Cron, begin: datetime) -> datetime | None:
 def _day_from(cron: Cron, year: int, month: int, day: int) -> tuple[int, int, int] | None:
     """The first matching day from this one on; `day` may be one past the end of its month."""
     for _ in range(_MONTHS_OF_A_CYCLE):
-        if cron._months >> month & 1 and (found := _up(_days(cron, year, month), day)) > 0:
+        if cron._months >> month & 1 and (found := _up(days_of(cron, year, month), day)) > 0:
             return year, month, found
         year, month, day = (year, month + 1, 1) if month < 12 else (year + 1, 1, 1)
         if year > _LATEST.year:
@@ -258,7 +258,7 @@ def _day_from(cron: Cron, year: int, month: int, day: int) -> tuple[int, int, in
 def _day_until(cron: Cron, year: int, month: int, day: int) -> tuple[int, int, int] | None:
     """The newest matching day up to this one; `day` may be 0."""
     for _ in range(_MONTHS_OF_A_CYCLE):
-        if cron._months >> month & 1 and (found := _down(_days(cron, year, month), day)) > 0:
+        if cron._months >> month & 1 and (found := _down(days_of(cron, year, month), day)) > 0:
             return year, month, found
         year, month, day = (year, month - 1, 31) if month > 1 else (year - 1, 12, 31)
         if year < _EARLIEST.year:
@@ -266,7 +266,7 @@ def _day_until(cron: Cron, year: int, month: int, day: int) -> tuple[int, int, i
     return None
 
 
-def _days(cron: Cron, year: int, month: int) -> int:
+def days_of(cron: Cron, year: int, month: int) -> int:
     """The matching days of a month as bits 1-31, by the star rule of crontab(5)."""
     monday_based, length = monthrange(year, month)
     first = (monday_based + 1) % 7

@@ -16,13 +16,17 @@ from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from zquant_flow.core.cron import next_after, parse_cron, previous_at_or_before
+from zquant_flow.core.instants import from_micros, to_micros
 from zquant_flow.core.model import Catchup, Rule, Schedule
 from zquant_flow.core.sessions import Sessions
+from zquant_flow.core.spans import count_of, merged, row_of
 from zquant_flow.errors import ScheduleError
 from zquant_flow.wording import say
 
 _TICK = timedelta.resolution
 _SHORTEST_INTERVAL = timedelta(seconds=1)
+_ROW = 64
+"""After so many instants, searched one by one, a row of dense ones is made day by day."""
 _NEVER_KNOWN = datetime.min.replace(tzinfo=UTC)
 _RULES_OF_TODAY = datetime(2026, 1, 1, tzinfo=UTC)  # zones change theirs; any recent day will do
 
@@ -118,12 +122,39 @@ class Timetable:
 
     def between(self, after: datetime, until: datetime) -> Iterator[datetime]:
         """The instants of (after, until], rising."""
-        fire = self.next(after)
+        fire, first, count = self.next(after), after, 0
         while fire is not None and fire <= until:
             yield fire
+            count += 1
+            if count >= _ROW and fire - first < count * timedelta(days=1):
+                yield from map(from_micros, self.instants(to_micros(fire), to_micros(until)))
+                return
             following = self.next(fire)
             assert following is None or following > fire, f"{self.schedule} does not move on from {fire}"
             fire = following
+
+    def instants(self, after: int, until: int) -> Iterator[int]:
+        """The same as `between`, all of them in microseconds: for long spans, where each search would be too much."""
+        after, until = self._bounds(after, until)
+        return merged(
+            row_of(rule, sessions, after, until, zone=self.zone, base=self.base)
+            for rule, sessions in self._rules()
+        )
+
+    def count(self, after: int, until: int) -> int:
+        """How many `instants` there are; cheaper than to make them where one rule alone is kept to no calendar."""
+        if len(self.schedule.rules) > 1 or self.sessions:
+            return sum(1 for _ in self.instants(after, until))
+        after, until = self._bounds(after, until)
+        return count_of(self.schedule.rules[0], after, until, zone=self.zone, base=self.base)
+
+    def _bounds(self, after: int, until: int) -> tuple[int, int]:
+        """What of (after, until] lies within [start_at, end_at], and is known."""
+        if self.schedule.start_at is not None:
+            after = max(after, to_micros(self.schedule.start_at) - 1)
+        for end in (self.schedule.end_at, self.known_until):
+            until = until if end is None else min(until, to_micros(end))
+        return after, max(after, until)
 
     def _rules(self) -> Iterator[tuple[Rule, Sessions | None]]:
         return zip_longest(self.schedule.rules, self.sessions)

@@ -105,7 +105,7 @@ class Events:
 
     def _take(self, task: Task, signal: Signal) -> None:
         self._touched.add(task.id)
-        sources, within = waited_for(task.definition), _within(task.definition)
+        sources, within = waited_for(task.definition), within_of(task.definition)
         kept, complete = arrived(sources, within, self._kept.get(task.id, {}), signal)
         if complete is None or task.paused:
             self._kept[task.id] = dict(kept) if complete is None else {one.source: one for one in complete}
@@ -147,7 +147,7 @@ def waited_for(definition: TaskDef) -> tuple[str, ...]:
     return (*(f"task:{name}" for name in after), *(f"data:{name}" for name in definition.consumes))
 
 
-def _within(definition: TaskDef) -> int | None:
+def within_of(definition: TaskDef) -> int | None:
     """Microseconds; data has no window."""
     if definition.after is None or definition.consumes or definition.after.within is None:
         return None

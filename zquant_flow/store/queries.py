@@ -159,6 +159,13 @@ def due_until(database: Database, end: int, *, task_id: int | None = None) -> Se
         return connection.execute(query.order_by(tasks.c.next_fire)).all()
 
 
+def task_switches(database: Database) -> Sequence[Any]:
+    """`id, anchor, enabled, paused` of every task that is not archived, by id."""
+    query = select(tasks.c.id, tasks.c.anchor, tasks.c.enabled, tasks.c.paused)
+    with database.read() as connection:
+        return connection.execute(query.where(tasks.c.archived_at.is_(None)).order_by(tasks.c.id)).all()
+
+
 def task_row(database: Database, task_id: int) -> Any | None:
     """A task by id, archived or not."""
     with database.read() as connection:
