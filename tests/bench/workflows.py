@@ -82,7 +82,7 @@ class _Quick(FakeBackend):
 
 @bench
 def beside_a_crowd() -> Sequence[Figure]:
-    """A workflow of one node, triggered 100 times from the moment on in which one of 100,000 is."""
+    """A workflow of one node, triggered again and again from the moment on in which one of 100,000 is, until 20,000 of those are done."""
     with scratch() as folder:
         harness = Harness(folder, clock=SystemClock())  # type: ignore[arg-type]
         backend = harness.backend = _Quick()
@@ -95,8 +95,9 @@ def beside_a_crowd() -> Sequence[Figure]:
             gc.collect()
             gc.freeze()  # as a server does once its tasks are loaded
             h.operations.trigger(large, actor="bench")
+            [root] = h.engine.memory.tasks[large].active.values()
             delays = []
-            for _ in range(100):
+            while root.run is None or root.run.progress.settled < 20_000:
                 backend.started.clear()
                 begin = time.perf_counter()
                 h.operations.trigger(small, actor="bench")
@@ -104,6 +105,5 @@ def beside_a_crowd() -> Sequence[Figure]:
                 delays.append(time.perf_counter() - begin)
                 while h.engine.memory.tasks[small].active:
                     time.sleep(0.001)
-            left = len(h.engine.memory.executions)
-    what = f"first node beside a workflow of 100,000, p99 ({'it still ran' if left else 'it was over'})"
+    what = f"first node beside a workflow of 100,000, p99 of {len(delays):,}"
     return [Figure(what, percentile(delays, 0.99) * 1e3, "ms", 100)]
