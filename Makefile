@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: faults serve test lint types pytest bench fuzz messages clean
+.PHONY: faults soak serve test lint types pytest bench fuzz messages clean
 
 serve: $(VENV)/.serve
 	@$(BIN)/zquant-flow serve $(ARGS)
@@ -27,6 +27,10 @@ faults: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench $(ARGS)
+
+# An hour of a hundred executions a second, and whether memory grows. ARGS='--minutes 5'
+soak: $(STAMP)
+	$(BIN)/python -m tests.bench.soak $(ARGS)
 
 # Requests made from the OpenAPI document. ARGS='--cases 20000 --seed 7 --only create_task'
 fuzz: $(STAMP)
