@@ -286,3 +286,13 @@ def test_a_question_is_listed_and_answered(live: Server, zqf: Zqf) -> None:
     assert live.client.ended(running)["status"] == "failed"
     shown = zqf("executions", "show", asked).out
     assert "rejected by admin: too early" in shown
+
+
+def test_an_execution_is_marked(live: Server, zqf: Zqf) -> None:
+    failed = live.client.trigger("bad")
+    live.client.ended(failed)
+    assert zqf("executions", "mark", failed, "success", "--comment", "fine").out == f"marked  {failed}\n"
+    assert "success, by admin" in zqf("executions", "show", failed).out
+    assert zqf("executions", "mark", failed, "none").code == 0
+    assert "by admin" not in zqf("executions", "show", failed).out.replace("api, admin", "")
+    assert zqf("executions", "mark", failed, "perhaps").code == 2

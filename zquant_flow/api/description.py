@@ -70,6 +70,7 @@ _ALSO: Mapping[str, tuple[int, ...]] = {
     "terminate_execution": (409,),
     "pause_execution": (409,),
     "resume_execution": (409,),
+    "mark_execution": (409,),
     "approve_execution": (403, 409),
     "reject_execution": (403, 409),
     "list_tasks": (400,),

@@ -10,6 +10,7 @@ from zquant_flow.core.params import checked
 from zquant_flow.core.status import ACTIVE, Status, TriggerType
 from zquant_flow.engine import rows
 from zquant_flow.engine.memory import Execution, Task
+from zquant_flow.engine.resuming import taken_as
 from zquant_flow.engine.service import Engine
 from zquant_flow.errors import ExecutionNotFound, ServerNeeded, TaskNotFound, WrongState
 from zquant_flow.store import queries
@@ -137,12 +138,13 @@ class Controls:
         row = queries.execution_row(self._engine.database, execution_id)
         if row is None:
             raise ExecutionNotFound(say("no execution has the id {id}", id=execution_id))
-        if row.status in (Status.SUCCESS, Status.SKIPPED) or Status(row.status) in ACTIVE:
+        status = taken_as(row)
+        if status in (Status.SUCCESS, Status.SKIPPED) or status in ACTIVE:
             raise WrongState(
                 say(
                     "execution {id} is {status}; what is paused or did not succeed can be resumed",
                     id=execution_id,
-                    status=row.status,
+                    status=status.value,
                 )
             )
         if row.parent_execution_id is not None:

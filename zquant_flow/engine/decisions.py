@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from zquant_flow.core.approval import APPROVAL
-from zquant_flow.core.status import Status
+from zquant_flow.core.status import ACTIVE, Status
+from zquant_flow.engine import rows
 from zquant_flow.engine.controls import Controls
 from zquant_flow.errors import ExecutionNotFound, WrongState
 from zquant_flow.store import queries
@@ -14,7 +15,7 @@ from zquant_flow.wording import say
 
 
 class Decisions(Controls):
-    """Answers to nodes that ask."""
+    """Answers to nodes that ask, and marks."""
 
     def approve(self, execution_id: int, *, actor: str, comment: str = "") -> None:
         """Say yes to a node that waits for it. Raises ExecutionNotFound, WrongState, NotApprover."""
@@ -23,6 +24,33 @@ class Decisions(Controls):
     def reject(self, execution_id: int, *, actor: str, comment: str = "") -> None:
         """Say no: the node has failed. Raises as `approve` does."""
         self._answer(execution_id, actor, comment, approved=False)
+
+    def mark(self, execution_id: int, status: Status | None, *, actor: str, comment: str = "") -> None:
+        """Say how an execution that has ended is to be taken, `success` or `failed`; None takes that back.
+
+        Its own status, statistics and the ledger stay; a resume follows the mark. Raises ExecutionNotFound, WrongState.
+        """
+
+        def work() -> None:
+            self._refuse_resting()
+            row = queries.execution_row(self._engine.database, execution_id)
+            if row is None:
+                raise ExecutionNotFound(say("no execution has the id {id}", id=execution_id))
+            if Status(row.status) in ACTIVE:
+                raise WrongState(
+                    say(
+                        "execution {id} is {status}; only what has ended can be marked",
+                        id=execution_id,
+                        status=row.status,
+                    )
+                )
+            marks = self._memory.batch.marks
+            marks[:] = [mark for mark in marks if mark["b_id"] != execution_id]  # of this very turn
+            marks.append(rows.marked(self._memory, execution_id, status, actor))
+            detail = f"{status.value if status else 'none'}: {comment}" if comment else status or "none"
+            self._note("mark", actor, task_id=row.task_id, execution_id=execution_id, detail=detail)
+
+        self._call(work)
 
     def _answer(self, execution_id: int, actor: str, comment: str, *, approved: bool) -> None:
         def work() -> None:

@@ -16,6 +16,11 @@ from zquant_flow.store import queries
 from zquant_flow.store.database import Database
 
 
+def taken_as(row: Any) -> Status:
+    """How an execution has ended, as a resume takes it: as it was marked, else as it was."""
+    return Status(row.marked_status or row.status)
+
+
 class Resuming:
     """Reads what an earlier execution of a workflow has achieved."""
 
@@ -34,7 +39,7 @@ class Resuming:
         return [
             Reused(position[row.node], row.task_id, row.version, row.reused_from or row.id, row.result)
             for row in queries.children_of(self._database, before)
-            if row.status == Status.SUCCESS.value
+            if taken_as(row) is Status.SUCCESS
             and row.node in position
             and self._is_unchanged(known.get(row.node), workflow.nodes[position[row.node]], row)
         ]

@@ -206,6 +206,17 @@ def late(memory: Memory, execution: Execution) -> Row:
     return {"b_id": execution.id, "deadline_missed": True, "updated_time": memory.now}
 
 
+def marked(memory: Memory, execution_id: int, status: Status | None, actor: str) -> Row:
+    """How somebody says that it has ended; None takes back what was said."""
+    return {
+        "b_id": execution_id,
+        "marked_status": status and status.value,
+        "marked_by": status and actor,
+        "marked_time": status and memory.now,
+        "updated_time": memory.now,
+    }
+
+
 def tallied(execution: Execution, seconds: float | None) -> Row:
     """A listed execution that ends, as totals and statistics count it."""
     return {

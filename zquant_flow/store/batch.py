@@ -76,6 +76,7 @@ class Batch:
     progress: list[Row] = field(default_factory=list)
     requests: list[Row] = field(default_factory=list)
     deadlines: list[Row] = field(default_factory=list)
+    marks: list[Row] = field(default_factory=list)
     attempts: list[Row] = field(default_factory=list)
     fires: list[Row] = field(default_factory=list)
     released_fires: list[Row] = field(default_factory=list)
@@ -181,6 +182,10 @@ _STATEMENTS: Mapping[str, tuple[Executable, bool]] = {
         ).values(waiting_for=None, waiting_until=None),
         True,
     ),
+    "marks": (
+        _execution_update("marked_status", "marked_by", "marked_time", was=~_ACTIVE),
+        True,
+    ),
     "attempts": (insert(attempts), True),
     "fires": (insert(fires), True),
     "released_fires": (
@@ -258,6 +263,7 @@ _NUMBERED = (
     "requests",
     "deadlines",
     "ended",
+    "marks",
     "switches",
 )
 
