@@ -296,3 +296,14 @@ def test_an_execution_is_marked(live: Server, zqf: Zqf) -> None:
     assert zqf("executions", "mark", failed, "none").code == 0
     assert "by admin" not in zqf("executions", "show", failed).out.replace("api, admin", "")
     assert zqf("executions", "mark", failed, "perhaps").code == 2
+
+
+def test_a_node_runs_again(live: Server, zqf: Zqf) -> None:
+    failed = live.client.trigger("夜间流程")
+    live.client.ended(failed)
+    done = zqf("executions", "rerun", failed, "--node", "提取", "--descendants")
+    assert done.out.startswith(f"runs again  {failed}  as execution ")
+    again = int(done.out.split()[-1])
+    nodes = {child["node"]: child["reused_from"] for child in live.client.ended(again)["children"]}
+    assert nodes == {"提取": None, "load": None}
+    assert zqf("executions", "rerun", failed, "--node", "laod").code == 2

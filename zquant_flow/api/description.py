@@ -71,6 +71,7 @@ _ALSO: Mapping[str, tuple[int, ...]] = {
     "pause_execution": (409,),
     "resume_execution": (409,),
     "mark_execution": (409,),
+    "rerun_node": (409,),
     "approve_execution": (403, 409),
     "reject_execution": (403, 409),
     "list_tasks": (400,),

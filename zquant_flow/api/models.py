@@ -507,6 +507,18 @@ class CommentIn(BaseModel):
     comment: Annotated[Storable, Field(max_length=1000)] = ""
 
 
+class RerunIn(BaseModel):
+    """Which node is to run again; with `descendants` what waits for it too. `version` as for a resume."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"node": "load", "descendants": True}]}
+    )
+
+    node: Annotated[Storable, Field(min_length=1, max_length=100)]
+    descendants: Annotated[bool, Field(strict=True)] = False
+    version: Literal["current", "original"] = "current"
+
+
 class MarkIn(CommentIn):
     """How it is to be taken; null takes back what was said."""
 

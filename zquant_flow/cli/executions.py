@@ -172,6 +172,26 @@ def reject(
     sys.exit(_each(executions, act_of, t("rejected"), as_json, server, data))
 
 
+@app.command(help=t("Run one node of a workflow's execution again; all others stay as they were."))
+def rerun(
+    execution: ExecutionId,
+    node: Annotated[str, typer.Option("--node", metavar="NAME", help=t("Which node."))],
+    descendants: Annotated[
+        bool, typer.Option("--descendants", help=t("What waits for it too, also by way of others."))
+    ] = False,
+    original: Annotated[
+        bool, typer.Option("--original", help=t("Of the version that it ran, not of the current one."))
+    ] = False,
+    as_json: Json = False,
+    server: Server = None,
+    data: Data = None,
+) -> None:
+    def act_of(client: Client) -> Callable[[int], ExecutionOut]:
+        return lambda id_: client.rerun_node(id_, node, descendants=descendants, original=original)
+
+    sys.exit(_each([execution], act_of, t("runs again"), as_json, server, data))
+
+
 @app.command(
     help=t("Say how an execution that has ended is to be taken when it is resumed; its status stays.")
 )

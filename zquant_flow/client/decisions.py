@@ -6,12 +6,12 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from zquant_flow.api.models import CommentIn, ExecutionOut, MarkIn
+from zquant_flow.api.models import CommentIn, ExecutionOut, MarkIn, RerunIn
 from zquant_flow.client.waiting import Waiting
 
 
 class DecisionCalls(Waiting):
-    """Answers to nodes that ask, and marks."""
+    """Answers to nodes that ask, nodes that run again, and marks."""
 
     def approve_execution(self, execution_id: int, *, comment: str = "") -> ExecutionOut:
         """Say yes to a node that waits for it. Raises ApiError `not_approver`, `wrong_state`."""
@@ -26,6 +26,16 @@ class DecisionCalls(Waiting):
     ) -> ExecutionOut:
         """Say how one that has ended is to be taken, by a resume; None takes it back."""
         return self._say(execution_id, "mark", MarkIn(status=status, comment=comment))
+
+    def rerun_node(
+        self, execution_id: int, node: str, *, descendants: bool = False, original: bool = False
+    ) -> ExecutionOut:
+        """Run one node of it again, with `descendants` what waits for it too: the new execution.
+
+        Raises ApiError `node_not_found`, `wrong_state`, `already_running`.
+        """
+        version: Literal["current", "original"] = "original" if original else "current"
+        return self._say(execution_id, "rerun", RerunIn(node=node, descendants=descendants, version=version))
 
     def _decide(self, execution_id: int, word: str, comment: str) -> ExecutionOut:
         return self._say(execution_id, word, CommentIn(comment=comment))

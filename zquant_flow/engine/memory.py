@@ -107,6 +107,8 @@ class Execution:
     resume_from: int | None = None
     """The execution whose successes this one takes over."""
     backfill: int | None = None
+    event: Mapping[str, Any] | None = None
+    """What started it, where that was an event: its `kind`, and what is known of it."""
     deadline: int | None = None
     """When it should have ended (microseconds); None without, and once it has been missed."""
     run: Run | None = None
@@ -132,6 +134,14 @@ class Execution:
         """The id of the top execution, wherever that is driven."""
         top = self.root
         return top.under or top.id
+
+    @property
+    def rerun(self) -> Rerun | None:
+        """What it runs again, where it was made for that; one that only takes over its event was not."""
+        said = (self.event or {}).get("rerun")
+        if said is None or said["of"] != self.resume_from:
+            return None
+        return Rerun(said["node"], said["descendants"])
 
     @property
     def inline(self) -> bool:
@@ -166,14 +176,26 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Rerun:
+    """One node of an earlier execution is to run again, and with `descendants` all that wait for it, also by way of others."""
+
+    node: str
+    descendants: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Reused:
-    """A node that succeeded before, and need not run again: its execution then, and its result as JSON."""
+    """A node that is not to run again: its execution then, how that ended, and its result as JSON."""
 
     node: int
     task_id: int
     version: int
     execution_id: int
     result: str | None
+    status: Status = Status.SUCCESS
+    code: str | None = None
+    error: str | None = None
+    skip_reason: str | None = None
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from zquant_flow.core.status import FINAL, Status
 from zquant_flow.engine.lifecycle import Lifecycle
 from zquant_flow.engine.memory import Execution, Memory
 from zquant_flow.engine.remembering import Remembering
-from zquant_flow.engine.workflows import seen_above, takes_place
+from zquant_flow.engine.workflows import freed, seen_above, takes_place
 from zquant_flow.store import queries
 from zquant_flow.store.database import Database
 
@@ -151,17 +151,21 @@ class _Recovery:
         run = execution.run = self._lifecycle.workflows.new_run(execution, workflow)
         run.paused = execution.status is Status.PAUSED
         position = {name: index for index, name in enumerate(run.plan.names)}
-        ended = [
-            (position[row.node], seen_above(workflow.nodes[position[row.node]], Status(row.status)))
-            for row in below
-            if Status(row.status) in FINAL
-        ]
+        ended: list[tuple[int, Status]] = []
+        past: list[tuple[int, Status]] = []
+        for row in below:
+            if Status(row.status) in FINAL:
+                node = position[row.node]
+                as_seen = node, seen_above(workflow.nodes[node], Status(row.status))
+                (ended if row.reused_from is None else past).append(as_seen)
         started = [position[row.node] for row in below if Status(row.status) not in FINAL]
         run.occupied = sum(takes_place(execution, node) for node in started)
         for row in below:
             if row.node in run.wanted and Status(row.status) in FINAL:
                 run.results[row.node] = {"result": json.loads(row.result) if row.result else None}
-        self._steps[execution.id] = run.progress.restore(ended, started)
+        self._steps[execution.id] = run.progress.restore(
+            ended, started, past=past, free=freed(execution, run.plan)
+        )
 
     def _continue_workflow(self, execution: Execution) -> None:
         step = self._steps.pop(execution.id, None)

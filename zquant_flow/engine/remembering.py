@@ -62,6 +62,7 @@ class Remembering:
             terminating="terminated" if row.terminate_requested else None,
             resume_from=row.resume_from_execution_id,
             backfill=row.backfill_id,
+            event=json.loads(row.event) if row.event else None,
             deadline=None if row.deadline_missed else row.deadline,
         )
         elapsed = 0.0 if row.start_time is None else max(0.0, (self._memory.now - row.start_time) / 1e6)

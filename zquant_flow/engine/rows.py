@@ -34,6 +34,7 @@ def created(memory: Memory, execution: Execution, *, actor: str) -> Row:
         "owner": memory.engine_id,
         "resume_from_execution_id": execution.resume_from,
         "backfill_id": execution.backfill,
+        "event": json_text(execution.event) if execution.event else None,
         "deadline": execution.deadline,
         "updated_time": memory.now,
     }
@@ -97,7 +98,7 @@ def node_skipped(memory: Memory, parent: Execution, node: int, reason: str) -> R
 
 
 def node_reused(memory: Memory, parent: Execution, reused: Reused) -> Row:
-    """A node of a resumed workflow that succeeded before. In no list and no statistics: it did not run."""
+    """A node of a resumed workflow that stays as it was before. In no list and no statistics: it did not run."""
     assert parent.run is not None
     return {
         "id": memory.new_id(),
@@ -107,11 +108,14 @@ def node_reused(memory: Memory, parent: Execution, reused: Reused) -> Row:
         "version": reused.version,
         "node": parent.run.plan.names[reused.node],
         "inline": True,
-        "status": Status.SUCCESS.value,
+        "status": reused.status.value,
         "trigger_type": TriggerType.WORKFLOW.value,
         "result": reused.result,
+        "error_code": reused.code,
+        "error_message": reused.error,
+        "skip_reason": reused.skip_reason,
         "reused_from": reused.execution_id,
-        "progress_percent": 100.0,
+        "progress_percent": 100.0 if reused.status is Status.SUCCESS else None,
         "created_time": memory.now,
         "end_time": memory.now,
         "updated_time": memory.now,

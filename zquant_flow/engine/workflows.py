@@ -164,14 +164,17 @@ class Workflows:
         self._finish_if_done(execution)
 
     def _take_over(self, execution: Execution, run: Run) -> Step:
-        """Begin where the execution before failed: what succeeded there has succeeded here."""
+        """Begin where the execution before failed, or where one of its nodes is to run again: the others are as they were."""
         found = self._reusable(execution, run.plan)
         for reused in found:
             self._memory.batch.nodes_reused.append(rows.node_reused(self._memory, execution, reused))
             name = run.plan.names[reused.node]
             if name in run.wanted:
                 run.results[name] = {"result": json.loads(reused.result) if reused.result else None}
-        return run.progress.restore([(reused.node, Status.SUCCESS) for reused in found], ())
+        workflow = execution.definition.workflow
+        assert workflow is not None
+        past = [(reused.node, seen_above(workflow.nodes[reused.node], reused.status)) for reused in found]
+        return run.progress.restore((), (), past=past, free=freed(execution, run.plan))
 
     def go_on(self, execution: Execution, step: Step) -> None:
         """Go on with a workflow that was rebuilt from its rows; `step` is what was due besides them."""
@@ -499,6 +502,12 @@ def takes_place(parent: Execution, node: int) -> bool:
     workflow = parent.definition.workflow
     assert workflow is not None
     return workflow.nodes[node].approval is None
+
+
+def freed(execution: Execution, plan: Plan) -> int | None:
+    """The node that it was made to run again, whatever the node's rule says."""
+    rerun = execution.rerun
+    return plan.names.index(rerun.node) if rerun is not None and rerun.node in plan.names else None
 
 
 def seen_above(node: Node, status: Status) -> Status:

@@ -205,6 +205,7 @@ executions = Table(
     Column("backfill_id", BigInteger),
     Column("deadline", BigInteger),
     Column("deadline_missed", Boolean, nullable=False, server_default=text("false")),
+    Column("event", Text),
     Column("marked_status", String(16)),
     Column("marked_by", String(100)),
     Column("marked_time", BigInteger),

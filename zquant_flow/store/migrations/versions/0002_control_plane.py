@@ -28,6 +28,7 @@ def upgrade() -> None:
     op.add_column("executions", sa.Column("deadline", sa.BigInteger()))
     missed = sa.Column[bool]("deadline_missed", sa.Boolean(), nullable=False, server_default=sa.text("false"))
     op.add_column("executions", missed)
+    op.add_column("executions", sa.Column("event", sa.Text()))
     op.add_column("executions", sa.Column("marked_status", sa.String(length=16)))
     op.add_column("executions", sa.Column("marked_by", sa.String(length=100)))
     op.add_column("executions", sa.Column("marked_time", sa.BigInteger()))
