@@ -133,7 +133,7 @@ def test_every_parameter_of_a_request_is_documented(openapi: dict[str, Any]) -> 
         if parameter["in"] == "query"
     }
     documented = {word.partition("=")[0] for word in words(text_of("rest.md"))}
-    bodies = ("TriggerIn", "BulkIn", "BackfillIn", "RunIn", "TokenIn")
+    bodies = ("TriggerIn", "BulkIn", "BackfillIn", "RunIn", "TokenIn", "CommentIn", "MarkIn", "RerunIn")
     assert given.union(*(fields(openapi, body) for body in bodies)) <= documented
 
 

@@ -58,3 +58,31 @@ def test_what_is_no_answer_is_refused(api: Api) -> None:
     for body in ({"comment": "x" * 1001}, {"comment": 5}, {"coment": "x"}, {"comment": "a\0b"}):
         assert api("POST", "/executions/1/approve", json=body, status=422)["code"] == "invalid_request"
     assert api("GET", "/executions?waiting_for=godot", status=422)["code"] == "invalid_request"
+
+
+def test_an_execution_is_marked_and_the_mark_is_taken_back(api: Api) -> None:
+    execution_id = flow(api, "  - {name: a, command: 'false'}\n")
+    api.ended(execution_id)
+    path = f"/executions/{execution_id}/mark"
+    marked = api("POST", path, json={"status": "success", "comment": "by hand"}, status=200)
+    assert (marked["status"], marked["marked_status"], marked["marked_by"]) == ("failed", "success", "admin")
+    assert marked["marked_time"] is not None
+    assert api("POST", path, json={"status": None}, status=200)["marked_status"] is None
+    for body in ({}, {"status": "done"}, {"status": "running"}):
+        assert api("POST", path, json=body, status=422)["code"] == "invalid_request"
+
+
+def test_a_node_runs_again_as_a_new_execution(api: Api) -> None:
+    root = flow(
+        api, "  - {name: a, command: 'true'}\n  - {name: b, command: echo again, dependencies: [a]}\n"
+    )
+    before = {child["node"]: child["id"] for child in api.ended(root)["children"]}
+    path = f"/executions/{root}/rerun"
+    made = api("POST", path, json={"node": "b"}, status=200)
+    assert (made["trigger_type"], made["resume_from_execution_id"]) == ("resume", root)
+    after = {child["node"]: child["reused_from"] for child in api.ended(made["id"])["children"]}
+    assert after == {"a": before["a"], "b": None}
+    refused = api("POST", path, json={"node": "c"}, status=404)
+    assert refused["code"] == "node_not_found"
+    for body in ({}, {"node": 5}, {"node": "a", "descendants": "yes"}, {"node": "a", "version": 3}):
+        assert api("POST", path, json=body, status=422)["code"] == "invalid_request"

@@ -319,3 +319,24 @@ def test_a_question_is_listed_and_answered(live: Server, zqf: Zqf) -> None:
     assert live.client.ended(running)["status"] == "failed"
     shown = zqf("executions", "show", asked).out
     assert "rejected by admin: too early" in shown
+
+
+def test_an_execution_is_marked(live: Server, zqf: Zqf) -> None:
+    failed = live.client.trigger("bad")
+    live.client.ended(failed)
+    assert zqf("executions", "mark", failed, "success", "--comment", "fine").out == f"marked  {failed}\n"
+    assert "success, by admin" in zqf("executions", "show", failed).out
+    assert zqf("executions", "mark", failed, "none").code == 0
+    assert "by admin" not in zqf("executions", "show", failed).out.replace("api, admin", "")
+    assert zqf("executions", "mark", failed, "perhaps").code == 2
+
+
+def test_a_node_runs_again(live: Server, zqf: Zqf) -> None:
+    failed = live.client.trigger("夜间流程")
+    live.client.ended(failed)
+    done = zqf("executions", "rerun", failed, "--node", "提取", "--descendants")
+    assert done.out.startswith(f"runs again  {failed}  as execution ")
+    again = int(done.out.split()[-1])
+    nodes = {child["node"]: child["reused_from"] for child in live.client.ended(again)["children"]}
+    assert nodes == {"提取": None, "load": None}
+    assert zqf("executions", "rerun", failed, "--node", "laod").code == 2

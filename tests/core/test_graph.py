@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zquant_flow.core.graph import graph_of, plan_nodes
+from zquant_flow.core.graph import descendants, graph_of, plan_nodes
 from zquant_flow.errors import GraphError
 
 
@@ -53,3 +53,9 @@ def graphs(draw):
 def test_the_order_is_the_first_of_all_topological_ones(graph):
     plan = plan_nodes(*graph)
     assert plan.order == tuple(nx.lexicographical_topological_sort(graph_of(plan.dependents)))
+
+
+def test_descendants_wait_directly_or_by_way_of_others() -> None:
+    plan = plan_nodes("abcd", {"b": ["a"], "c": ["b"], "d": []})
+    assert descendants(plan, 0) == {1, 2}
+    assert descendants(plan, 3) == frozenset()

@@ -273,3 +273,25 @@ def test_a_run_rebuilt_from_its_rows_goes_on_as_if_nothing_had_happened(
     assert after.finished
     assert after.outcome() is whole.outcome()
     assert left == (set(started) | set(skipped)) - ended
+
+
+def test_what_ended_in_an_earlier_run_counts_and_stops_nothing() -> None:
+    plan = plan_nodes(["x", "a", "b"], {"b": ["a"]})
+    progress = Progress(
+        plan, [TriggerRule.ALL_SUCCESS] * 3, workflow_type=WorkflowType.PARALLEL, on_failure=OnFailure.STOP
+    )
+    step = progress.restore((), (), past=[(0, Status.FAILED), (2, Status.SUCCESS)], free=1)
+    assert (step.ready, step.skipped, progress.stopped) == ([1], [], False)
+    progress.began(1)
+    progress.finish(1, Status.SUCCESS)
+    assert (progress.finished, progress.outcome()) == (True, Status.FAILED)
+
+
+def test_a_free_node_starts_whatever_its_rule_says_and_those_after_it_by_theirs() -> None:
+    plan = plan_nodes(["a", "b", "c"], {"b": ["a"], "c": ["b", "a"]})
+    progress = Progress(
+        plan, [TriggerRule.ALL_SUCCESS] * 3, workflow_type=WorkflowType.PARALLEL, on_failure=OnFailure.STOP
+    )
+    step = progress.restore((), (), past=[(0, Status.FAILED)], free=1)
+    assert step.ready == [1]
+    assert step.skipped == [(2, SkipReason.RULE)]

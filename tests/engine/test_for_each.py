@@ -312,3 +312,17 @@ def test_each_item_can_ask_for_an_answer(h: Harness) -> None:
     h.operations.approve(questions[1].id, actor="u")
     assert items(h, root, "ok") == {"ok[0]": "success", "ok[1]": "success", "ok[2]": "failed"}
     assert h.status(root) == "completed"
+
+
+def test_a_rerun_of_the_node_does_all_items_again(h: Harness) -> None:
+    root = start(
+        h, fan(), command_node("after", "load", arguments={"all": {"$ref": ["nodes", "load", "result"]}})
+    )
+    for number in range(3):
+        h.end(h.backend.node(f"load[{number}]"), result=str(number))
+    h.end(h.backend.node("after"))
+    again = h.operations.rerun(root, "after", actor="u")
+    assert h.backend.active[h.backend.node("after")]["params"] == {"all": [0, 1, 2]}
+    h.end(h.backend.node("after"))
+    h.operations.rerun(again, "load", actor="u")
+    assert sorted(order["node"] for order in h.backend.active.values()) == ["load[0]", "load[1]", "load[2]"]

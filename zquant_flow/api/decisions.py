@@ -1,4 +1,4 @@
-"""What people decide about executions over REST: answers to nodes that ask."""
+"""What people decide about executions over REST: answers to nodes that ask, nodes that run again, marks."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from fastapi.responses import Response
 
 from zquant_flow.api.control import Ctl, ExecutionId
 from zquant_flow.api.executions import details, execution_row
-from zquant_flow.api.models import CommentIn, ExecutionOut
+from zquant_flow.api.models import CommentIn, ExecutionOut, MarkIn, RerunIn
 from zquant_flow.api.security import Actor, signed_in
+from zquant_flow.core.status import Status
 
 router = APIRouter(tags=["executions"], dependencies=[Depends(signed_in)])
 
@@ -33,3 +34,24 @@ def reject_execution(
     """Say no: it has failed."""
     control.operations.reject(execution_id, actor=actor, comment=body.comment if body else "")
     return details(control, execution_row(control, execution_id))
+
+
+@router.post("/executions/{execution_id}/mark", operation_id="mark_execution", response_model=ExecutionOut)
+def mark_execution(control: Ctl, actor: Actor, execution_id: ExecutionId, body: MarkIn) -> Response:
+    """Say how one that has ended is to be taken: a resume follows it. Its own status stays."""
+    status = Status(body.status) if body.status else None
+    control.operations.mark(execution_id, status, actor=actor, comment=body.comment)
+    return details(control, execution_row(control, execution_id))
+
+
+@router.post("/executions/{execution_id}/rerun", operation_id="rerun_node", response_model=ExecutionOut)
+def rerun_node(control: Ctl, actor: Actor, execution_id: ExecutionId, body: RerunIn) -> Response:
+    """Run one node again, as a new execution in which all others are as they were; with `descendants` what waits for it too."""
+    running = control.operations.rerun(
+        execution_id,
+        body.node,
+        actor=actor,
+        descendants=body.descendants,
+        original=body.version == "original",
+    )
+    return details(control, execution_row(control, running))

@@ -78,6 +78,8 @@ _ALSO: Mapping[str, tuple[int, ...]] = {
     "terminate_execution": (409,),
     "pause_execution": (409,),
     "resume_execution": (409,),
+    "mark_execution": (409,),
+    "rerun_node": (409,),
     "approve_execution": (403, 409),
     "reject_execution": (403, 409),
     "list_tasks": (400,),

@@ -104,6 +104,9 @@ _EXECUTION: dict[str, JsonValue] = {
     "skip_reason": None,
     "deadline": None,
     "deadline_missed": False,
+    "marked_status": None,
+    "marked_by": None,
+    "marked_time": None,
 }
 
 
@@ -483,6 +486,9 @@ class ExecutionOut(BaseModel):
     skip_reason: str | None
     deadline: datetime | None
     deadline_missed: bool
+    marked_status: str | None
+    marked_by: str | None
+    marked_time: datetime | None
     attempts: list[AttemptOut] | None = None
     children: list[ExecutionOut] | None = None
 
@@ -542,6 +548,29 @@ class CommentIn(BaseModel):
     )
 
     comment: Annotated[Storable, Field(max_length=1000)] = ""
+
+
+class RerunIn(BaseModel):
+    """Which node is to run again; with `descendants` what waits for it too. `version` as for a resume."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"node": "load", "descendants": True}]}
+    )
+
+    node: Annotated[Storable, Field(min_length=1, max_length=100)]
+    descendants: Annotated[bool, Field(strict=True)] = False
+    version: Literal["current", "original"] = "current"
+
+
+class MarkIn(CommentIn):
+    """How it is to be taken; null takes back what was said."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"status": "success", "comment": "loaded by hand"}]},
+    )
+
+    status: Literal["success", "failed"] | None
 
 
 class RunIn(BaseModel):

@@ -140,6 +140,9 @@ def execution_out(row: Any, *, attempts: Iterable[Any] | None = None) -> dict[st
         "skip_reason": row.skip_reason,
         "deadline": from_micros(row.deadline),
         "deadline_missed": row.deadline_missed,
+        "marked_status": row.marked_status,
+        "marked_by": row.marked_by,
+        "marked_time": from_micros(row.marked_time),
     }
     if attempts is not None:
         out["attempts"] = [attempt_out(attempt) for attempt in attempts] + _attempt_under_way(row, status)
@@ -204,6 +207,7 @@ def execution_event(row: Any) -> dict[str, Any]:
         "error_code": row.error_code,
         "error_message": row.error_message,
         "waiting_for": row.waiting_for,
+        "marked_status": row.marked_status,
         "pause_requested": row.pause_requested,
         "terminate_requested": row.terminate_requested,
         "change": row.change_seq,
@@ -264,6 +268,9 @@ def planned_out(parent: Any, name: str) -> dict[str, Any]:
         "is_paused": False,
         "pause_requested": False,
         "deadline_missed": False,
+        "marked_status": None,
+        "marked_by": None,
+        "marked_time": None,
         "terminate_requested": False,
         "created_by": parent.created_by,
         "created_time": from_micros(parent.created_time),

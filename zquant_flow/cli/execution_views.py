@@ -123,7 +123,14 @@ def _facts(execution: ExecutionOut) -> list[tuple[str, str | Cell]]:
         (t("part of"), _id(execution.parent_execution_id)),
         (t("version"), str(execution.version)),
         (t("skipped"), execution.skip_reason or ""),
+        (t("marked"), _mark(execution)),
     ]
+
+
+def _mark(execution: ExecutionOut) -> str:
+    if execution.marked_status is None:
+        return ""
+    return t("{status}, by {name}", status=execution.marked_status, name=execution.marked_by or "")
 
 
 def _attempt(attempt: AttemptOut) -> Row:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -38,6 +39,14 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+
+class Mark(StrEnum):
+    """How an execution is to be taken."""
+
+    SUCCESS = "success"
+    FAILED = "failed"
+    NONE = "none"
 
 
 @app.command("list", help=t("Executions, the newest first."))
@@ -161,6 +170,46 @@ def reject(
         return lambda id_: client.reject_execution(id_, comment=comment)
 
     sys.exit(_each(executions, act_of, t("rejected"), as_json, server, data))
+
+
+@app.command(help=t("Run one node of a workflow's execution again; all others stay as they were."))
+def rerun(
+    execution: ExecutionId,
+    node: Annotated[str, typer.Option("--node", metavar="NAME", help=t("Which node."))],
+    descendants: Annotated[
+        bool, typer.Option("--descendants", help=t("What waits for it too, also by way of others."))
+    ] = False,
+    original: Annotated[
+        bool, typer.Option("--original", help=t("Of the version that it ran, not of the current one."))
+    ] = False,
+    as_json: Json = False,
+    server: Server = None,
+    data: Data = None,
+) -> None:
+    def act_of(client: Client) -> Callable[[int], ExecutionOut]:
+        return lambda id_: client.rerun_node(id_, node, descendants=descendants, original=original)
+
+    sys.exit(_each([execution], act_of, t("runs again"), as_json, server, data))
+
+
+@app.command(
+    help=t("Say how an execution that has ended is to be taken when it is resumed; its status stays.")
+)
+def mark(
+    execution: ExecutionId,
+    status: Annotated[
+        Mark, typer.Argument(metavar="success|failed|none", help=t("`none` takes back what was said."))
+    ],
+    comment: Comment = "",
+    as_json: Json = False,
+    server: Server = None,
+    data: Data = None,
+) -> None:
+    def act_of(client: Client) -> Callable[[int], ExecutionOut]:
+        said: Literal["success", "failed"] = "success" if status is Mark.SUCCESS else "failed"
+        return lambda id_: client.mark_execution(id_, None if status is Mark.NONE else said, comment=comment)
+
+    sys.exit(_each([execution], act_of, t("marked"), as_json, server, data))
 
 
 @app.command(help=t("Run a definition of a file once, without making a task of it."))

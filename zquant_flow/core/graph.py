@@ -116,6 +116,18 @@ def plan_nodes(names: Sequence[str], dependencies: Mapping[str, Sequence[str]]) 
     )
 
 
+def descendants(plan: Plan, node: int) -> frozenset[int]:
+    """The nodes that wait for this one, directly or by way of others."""
+    found: set[int] = set()
+    left = [node]
+    while left:
+        for later in plan.dependents[left.pop()]:
+            if later not in found:
+                found.add(later)
+                left.append(later)
+    return frozenset(found)
+
+
 def _index_of(index: Mapping[str, int], name: str, position: int, wanted: str) -> int:
     found = index.get(wanted)
     if found is not None and found != position:

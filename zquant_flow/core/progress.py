@@ -152,25 +152,37 @@ class Progress:
             return Status.SUCCESS
         return Status.FAILED if self._stop_on_failure else Status.COMPLETED
 
-    def restore(self, ended: Iterable[tuple[int, Status]], started: Iterable[int]) -> Step:
-        """Rebuild from rows: nodes that have ended, nodes that have started; the step holds what comes besides those."""
+    def restore(
+        self,
+        ended: Iterable[tuple[int, Status]],
+        started: Iterable[int],
+        *,
+        past: Iterable[tuple[int, Status]] = (),
+        free: int | None = None,
+    ) -> Step:
+        """Rebuild from rows: nodes that have ended, nodes that have started; the step holds what comes besides those.
+
+        `past`: nodes that ended in an earlier run; their failures count, and stop nothing. `free` starts whatever its rule says.
+        """
         step = Step()
         self._lane_free = True
         for node in started:
             self.began(node)
             self._lane_free = False
-        recorded = dict(ended)
+        own, before = dict(ended), dict(past)
+        recorded = {**before, **own}
+        for node in recorded:  # what is recorded holds, also where its rule would say something else
+            self.began(node)
+        if free is not None and self.state[free] == WAITING:
+            self._release(free, step)
         for node, status in recorded.items():
             verdict = _state_of(status)
             self.failures += verdict == FAILED
-            if self.state[node] < SKIPPED:
-                self._settle(node, verdict, step)
-        step.skipped = [(node, reason) for node, reason in step.skipped if node not in recorded]
-        step.ready = [node for node in step.ready if self.state[node] == READY]
+            self._settle(node, verdict, step)
         for node in self._plan.order:
             if not self._plan.dependencies[node] and self.state[node] == WAITING:
                 self._release(node, step)
-        if self.failures and self._stop_on_failure:
+        if self._stop_on_failure and any(_state_of(status) == FAILED for status in own.values()):
             self._stop(step)
         return self._paced(step)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from zquant_flow.core.model import TaskDef
 from zquant_flow.core.params import checked
 from zquant_flow.core.status import ACTIVE, Status, TriggerType
 from zquant_flow.engine import rows
 from zquant_flow.engine.memory import Execution, Task
+from zquant_flow.engine.resuming import taken_as
 from zquant_flow.engine.service import Engine
 from zquant_flow.errors import (
     BackfillNotFound,
@@ -149,12 +151,13 @@ class Controls:
         row = queries.execution_row(self._engine.database, execution_id)
         if row is None:
             raise ExecutionNotFound(say("no execution has the id {id}", id=execution_id))
-        if row.status in (Status.SUCCESS, Status.SKIPPED) or Status(row.status) in ACTIVE:
+        status = taken_as(row)
+        if status in (Status.SUCCESS, Status.SKIPPED) or status in ACTIVE:
             raise WrongState(
                 say(
                     "execution {id} is {status}; what is paused or did not succeed can be resumed",
                     id=execution_id,
-                    status=row.status,
+                    status=status.value,
                 )
             )
         if row.parent_execution_id is not None:
@@ -166,12 +169,28 @@ class Controls:
                 ),
                 execution_id=row.root_id,
             )
+        return self._begin_again(row, *self._version_of(row, original), actor)
+
+    def _version_of(self, row: Any, original: bool) -> tuple[Task, int, TaskDef]:
+        """The task of an execution that is to be run again, and its present definition, or the `original` one."""
         task = self._memory.tasks.get(row.task_id) or self._engine.registrar.unregistered(row.task_id)
         if task is None:
             raise TaskNotFound(say("task {id} is archived", id=row.task_id))
-        version, definition = task.version, task.definition
         if original and row.version != task.version:
-            version, definition = row.version, self._engine.resuming.definition(task.id, row.version)
+            return task, row.version, self._engine.resuming.definition(task.id, row.version)
+        return task, task.version, task.definition
+
+    def _begin_again(
+        self,
+        row: Any,
+        task: Task,
+        version: int,
+        definition: TaskDef,
+        actor: str,
+        *,
+        rerun: Mapping[str, Any] | None = None,
+    ) -> int:
+        """A new execution that takes over what it need not do; with `rerun` it does again what that says."""
         given = json.loads(row.params) if row.params else {}
         checked(definition.param_specs, definition.params, given)  # before anything is decided
         wait = self._scheduler.take_place(task)
@@ -183,9 +202,13 @@ class Controls:
             event=json.loads(row.event) if row.event else None,
             original=(version, definition),
         )
-        execution.resume_from = execution_id
+        execution.resume_from = row.id
+        if rerun is not None:
+            event = json.loads(row.event) if row.event else {}
+            execution.event = {**event, "rerun": {"of": row.id, **rerun}}
         self._lifecycle.begin(execution, actor, wait=wait)
-        self._note("resume_execution", actor, task_id=task.id, execution_id=execution.id)
+        action, detail = ("rerun", rerun["node"]) if rerun else ("resume_execution", "")
+        self._note(action, actor, task_id=task.id, execution_id=execution.id, detail=detail)
         return execution.id
 
     def _task(self, task_id: int) -> Task:

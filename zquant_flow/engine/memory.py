@@ -136,6 +136,14 @@ class Execution:
         return top.under or top.id
 
     @property
+    def rerun(self) -> Rerun | None:
+        """What it runs again, where it was made for that; one that only takes over its event was not."""
+        said = (self.event or {}).get("rerun")
+        if said is None or said["of"] != self.resume_from:
+            return None
+        return Rerun(said["node"], said["descendants"])
+
+    @property
     def inline(self) -> bool:
         """Defined in its workflow: it has no history of its own."""
         return self.parent is not None and self.task is self.parent.task
@@ -173,8 +181,16 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Rerun:
+    """One node of an earlier execution is to run again, and with `descendants` all that wait for it, also by way of others."""
+
+    node: str
+    descendants: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Reused:
-    """A node that succeeded before, and need not run again: its execution then, and its result as JSON."""
+    """A node that is not to run again: its execution then, how that ended, and its result as JSON."""
 
     node: int
     task_id: int
@@ -183,6 +199,10 @@ class Reused:
     result: str | None
     params: str | None = None
     """As JSON, where it had some of its own."""
+    status: Status = Status.SUCCESS
+    code: str | None = None
+    error: str | None = None
+    skip_reason: str | None = None
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from zquant_flow.core.status import FINAL, Status
 from zquant_flow.engine.lifecycle import Lifecycle
 from zquant_flow.engine.memory import Execution, Memory, Run
 from zquant_flow.engine.remembering import Remembering
-from zquant_flow.engine.workflows import keep_result, seen_above, takes_place
+from zquant_flow.engine.workflows import freed, keep_result, seen_above, takes_place
 from zquant_flow.store import queries
 from zquant_flow.store.database import Database
 
@@ -146,6 +146,7 @@ class _Recovery:
             return False
         run.paused = execution.status is Status.PAUSED
         ended: list[tuple[int, Status]] = []
+        past: list[tuple[int, Status]] = []
         started: list[int] = []
         for row in below:
             node = run.plan.index(row.node)
@@ -153,10 +154,13 @@ class _Recovery:
             if Status(row.status) not in FINAL:
                 started.append(node)
                 continue
-            ended.append((node, seen_above(run.nodes[node], Status(row.status))))
+            as_seen = node, seen_above(run.nodes[node], Status(row.status))
+            (ended if row.reused_from is None else past).append(as_seen)
             keep_result(run, node, row.result)
         run.occupied = sum(takes_place(run, node) for node in started)
-        self._steps[execution.id] = run.progress.restore(ended, started)
+        self._steps[execution.id] = run.progress.restore(
+            ended, started, past=past, free=freed(execution, run.plan)
+        )
         return True
 
     def _run_of(self, execution: Execution, below: list[Any]) -> Run | None:

@@ -4,18 +4,39 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from zquant_flow.core.graph import Plan
+from zquant_flow.core.graph import Plan, descendants
 from zquant_flow.core.model import Node, TaskDef, decode
-from zquant_flow.core.status import Status
-from zquant_flow.engine.memory import Execution, Memory, Reused
+from zquant_flow.core.status import UNSUCCESSFUL, Status
+from zquant_flow.engine.memory import Execution, Memory, Rerun, Reused
 from zquant_flow.engine.rows import json_text
 from zquant_flow.store import definitions as store
 from zquant_flow.store import queries
 from zquant_flow.store.database import Database
+
+
+def taken_as(row: Any) -> Status:
+    """How an execution has ended, as a resume takes it: as it was marked, else as it was."""
+    return Status(row.marked_status or row.status)
+
+
+def _reused(row: Any, node: int) -> Reused:
+    status = taken_as(row)
+    failed = status in UNSUCCESSFUL
+    return Reused(
+        node,
+        row.task_id,
+        row.version,
+        row.reused_from or row.id,
+        row.result,
+        status=status,
+        code=row.error_code if failed else None,
+        error=row.error_message if failed else None,
+        skip_reason=row.skip_reason,
+    )
 
 
 class Resuming:
@@ -25,18 +46,20 @@ class Resuming:
         self._database = database
         self._memory = memory
 
-    def successes(self, execution: Execution, plan: Plan) -> Sequence[Reused]:
-        """The nodes that succeeded in the execution that this one resumes, and whose definition is unchanged."""
+    def taken_over(self, execution: Execution, plan: Plan) -> Sequence[Reused]:
+        """What this execution need not do again of the one before: what succeeded; of a rerun all that it does not name."""
         before = queries.execution_row(self._database, execution.resume_from or 0)
         workflow = execution.definition.workflow
         if before is None or workflow is None:
             return ()
-        known = {node.name: node for node in self._nodes(before)}
         position = {name: index for index, name in enumerate(plan.names)}
+        if execution.rerun is not None:
+            return self._others(before, execution.rerun, plan, position)
+        known = {node.name: node for node in self._nodes(before)}
         return [
-            Reused(position[row.node], row.task_id, row.version, row.reused_from or row.id, row.result)
+            _reused(row, position[row.node])
             for row in queries.children_of(self._database, before)
-            if row.status == Status.SUCCESS.value
+            if taken_as(row) is Status.SUCCESS
             and row.node in position
             and self._is_unchanged(known.get(row.node), workflow.nodes[position[row.node]], row)
         ]
@@ -45,7 +68,7 @@ class Resuming:
         """The items of a node that succeeded in the execution that this one resumes, by their values."""
         before = queries.execution_row(self._database, execution.resume_from or 0)
         workflow = execution.definition.workflow
-        if before is None or workflow is None:
+        if before is None or workflow is None or execution.rerun is not None:
             return ()
         now = workflow.nodes[node]
         was = next((known for known in self._nodes(before) if known.name == now.name), None)
@@ -56,8 +79,7 @@ class Resuming:
         for index, item in enumerate(items):
             if same := done.get(json_text(item)):
                 row = same.popleft()
-                whence = row.reused_from or row.id
-                found.append(Reused(index, row.task_id, row.version, whence, row.result, row.params))
+                found.append(replace(_reused(row, index), params=row.params))
         return found
 
     def _items_done(self, before: Any, was: Node, now: Node) -> dict[str, deque[Any]]:
@@ -66,9 +88,20 @@ class Resuming:
             if fan.node != now.name:
                 continue
             for row in queries.children_of(self._database, fan):
-                if row.status == Status.SUCCESS.value and row.params and self._is_unchanged(was, now, row):
+                if taken_as(row) is Status.SUCCESS and row.params and self._is_unchanged(was, now, row):
                     done.setdefault(json_text(json.loads(row.params).get("item")), deque()).append(row)
         return done
+
+    def _others(self, before: Any, rerun: Rerun, plan: Plan, position: Mapping[str, int]) -> Sequence[Reused]:
+        """The nodes that a rerun leaves as they were, whatever became of them."""
+        again = {position[rerun.node]}
+        if rerun.descendants:
+            again |= descendants(plan, position[rerun.node])
+        return [
+            _reused(row, position[row.node])
+            for row in queries.children_of(self._database, before)
+            if row.node in position and position[row.node] not in again
+        ]
 
     def definition(self, task_id: int, version: int) -> TaskDef:
         """A version of a task's definition."""

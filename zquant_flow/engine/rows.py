@@ -98,7 +98,7 @@ def node_skipped(memory: Memory, parent: Execution, node: int, reason: str) -> R
 
 
 def node_reused(memory: Memory, parent: Execution, reused: Reused) -> Row:
-    """A node of a resumed workflow that succeeded before. In no list and no statistics: it did not run."""
+    """A node of a resumed workflow that stays as it was before. In no list and no statistics: it did not run."""
     assert parent.run is not None
     return {
         "id": memory.new_id(),
@@ -108,12 +108,15 @@ def node_reused(memory: Memory, parent: Execution, reused: Reused) -> Row:
         "version": reused.version,
         "node": parent.run.plan.names[reused.node],
         "inline": True,
-        "status": Status.SUCCESS.value,
+        "status": reused.status.value,
         "trigger_type": TriggerType.WORKFLOW.value,
         "params": reused.params,
         "result": reused.result,
+        "error_code": reused.code,
+        "error_message": reused.error,
+        "skip_reason": reused.skip_reason,
         "reused_from": reused.execution_id,
-        "progress_percent": 100.0,
+        "progress_percent": 100.0 if reused.status is Status.SUCCESS else None,
         "created_time": memory.now,
         "end_time": memory.now,
         "updated_time": memory.now,
@@ -206,6 +209,17 @@ def progressed(memory: Memory, execution: Execution, facts: dict[str, Any]) -> R
 def late(memory: Memory, execution: Execution) -> Row:
     """It has missed its deadline."""
     return {"b_id": execution.id, "deadline_missed": True, "updated_time": memory.now}
+
+
+def marked(memory: Memory, execution_id: int, status: Status | None, actor: str) -> Row:
+    """How somebody says that it has ended; None takes back what was said."""
+    return {
+        "b_id": execution_id,
+        "marked_status": status and status.value,
+        "marked_by": status and actor,
+        "marked_time": status and memory.now,
+        "updated_time": memory.now,
+    }
 
 
 def tallied(execution: Execution, seconds: float | None) -> Row:

@@ -134,7 +134,7 @@ class Engine:
         self._dispatcher = Dispatcher(slots)
         self.resuming = Resuming(database, self.memory)
         self.keys = Keys(database, self.memory)
-        self.lifecycle = Lifecycle(self.memory, self._dispatcher, self._wake_after, self.resuming.successes)
+        self.lifecycle = Lifecycle(self.memory, self._dispatcher, self._wake_after, self.resuming.taken_over)
         self.lifecycle.workflows.aside = self._do_aside
         self.lifecycle.workflows.reusable_items = self.resuming.items
         self.lifecycle.workflows.item_limit = item_limit

@@ -191,15 +191,16 @@ class Workflows:
         self._finish_if_done(execution)
 
     def _take_over(self, execution: Execution, run: Run) -> Step:
-        """Begin where the execution before failed: what succeeded there has succeeded here."""
-        found = self._reusable(execution, run.plan)
-        self._reuse(execution, run, found)
-        return run.progress.restore([(reused.node, Status.SUCCESS) for reused in found], ())
+        """Begin where the execution before failed, or where one of its nodes is to run again: the others are as they were."""
+        return self._reuse(execution, run, self._reusable(execution, run.plan))
 
-    def _reuse(self, execution: Execution, run: Run, found: Sequence[Reused]) -> None:
+    def _reuse(self, execution: Execution, run: Run, found: Sequence[Reused]) -> Step:
+        """Write what is taken over, and begin with the rest."""
         for reused in found:
             self._memory.batch.nodes_reused.append(rows.node_reused(self._memory, execution, reused))
             keep_result(run, reused.node, reused.result)
+        past = [(reused.node, seen_above(run.nodes[reused.node], reused.status)) for reused in found]
+        return run.progress.restore((), (), past=past, free=freed(execution, run.plan))
 
     def go_on(self, execution: Execution, step: Step) -> None:
         """Go on with a workflow that was rebuilt from its rows; `step` is what was due besides them."""
@@ -340,9 +341,7 @@ class Workflows:
         if parent.resume_from is None:
             step = run.progress.start()
         else:
-            found = self.reusable_items(parent, node, run.items or ())
-            self._reuse(child, run, found)
-            step = run.progress.restore([(reused.node, Status.SUCCESS) for reused in found], ())
+            step = self._reuse(child, run, self.reusable_items(parent, node, run.items or ()))
         if run.progress.finished:
             self._behind[child.id] = child
         self.follow(child, step)
@@ -569,6 +568,12 @@ def _is_one_too_many(child: Execution, run: Run) -> bool:
 def takes_place(run: Run, node: int) -> bool:
     """Whether a node takes one of its workflow's `max_parallel` places: all do but those that wait for an answer."""
     return run.nodes[node].approval is None or run.nodes[node].for_each is not None
+
+
+def freed(execution: Execution, plan: Plan) -> int | None:
+    """The node that it was made to run again, whatever the node's rule says."""
+    rerun = execution.rerun
+    return None if rerun is None else plan.index(rerun.node)
 
 
 def seen_above(node: Node, status: Status) -> Status:

@@ -77,6 +77,7 @@ class Batch:
     progress: list[Row] = field(default_factory=list)
     requests: list[Row] = field(default_factory=list)
     deadlines: list[Row] = field(default_factory=list)
+    marks: list[Row] = field(default_factory=list)
     attempts: list[Row] = field(default_factory=list)
     fires: list[Row] = field(default_factory=list)
     released_fires: list[Row] = field(default_factory=list)
@@ -189,6 +190,10 @@ _STATEMENTS: Mapping[str, tuple[Executable, bool]] = {
         ).values(waiting_for=None, waiting_until=None),
         True,
     ),
+    "marks": (
+        _execution_update("marked_status", "marked_by", "marked_time", was=~_ACTIVE),
+        True,
+    ),
     "attempts": (insert(attempts), True),
     "fires": (insert(fires), True),
     "released_fires": (
@@ -272,6 +277,7 @@ _NUMBERED = (
     "requests",
     "deadlines",
     "ended",
+    "marks",
     "switches",
     "hooks",
 )

@@ -32,6 +32,7 @@ _EXECUTION = (
     "error_message",
     "waiting_for",
     "pause_requested",
+    "marked_status",
     "terminate_requested",
     "change_seq",
 )

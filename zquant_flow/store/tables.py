@@ -207,6 +207,9 @@ executions = Table(
     Column("event", Text),
     Column("deadline", BigInteger),
     Column("deadline_missed", Boolean, nullable=False, server_default=text("false")),
+    Column("marked_status", String(16)),
+    Column("marked_by", String(100)),
+    Column("marked_time", BigInteger),
     # A running row without an owner would be driven by nobody and block its task for ever (the origin's fault 12).
     CheckConstraint("status <> 'running' OR owner IS NOT NULL", name="running_is_owned"),
     CheckConstraint(

@@ -30,6 +30,9 @@ def upgrade() -> None:
     op.add_column("executions", sa.Column("deadline", sa.BigInteger()))
     missed = sa.Column[bool]("deadline_missed", sa.Boolean(), nullable=False, server_default=sa.text("false"))
     op.add_column("executions", missed)
+    op.add_column("executions", sa.Column("marked_status", sa.String(length=16)))
+    op.add_column("executions", sa.Column("marked_by", sa.String(length=100)))
+    op.add_column("executions", sa.Column("marked_time", sa.BigInteger()))
     op.add_column("engines", sa.Column("turn", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("engines", sa.Column("owner", sa.Text(), nullable=False, server_default=""))
     for name in ("slots", "drift"):
