@@ -132,6 +132,12 @@ class ServerNeeded(Conflict):
     code = "server_needed"
 
 
+class NodeNotFound(NotFound):
+    """The workflow has no node of that name."""
+
+    code = "node_not_found"
+
+
 class TokenNotFound(NotFound):
     code = "token_not_found"
 

@@ -19,6 +19,7 @@ from zquant_flow import __version__
 from zquant_flow.api import (
     events,
     executions,
+    explained,
     logs,
     operate,
     planned,
@@ -75,6 +76,7 @@ def create_app(control: Control) -> FastAPI:
         planned,
         simulated,
         executions,
+        explained,
         logs,
         events,
         stats,
