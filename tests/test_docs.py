@@ -183,6 +183,16 @@ def test_every_reason_of_explain_is_documented_and_no_other() -> None:
     assert documented - {"code"} == known | {"skipped_REASON"}
 
 
+@pytest.mark.parametrize("name", ["rest.md", "zh/rest.md"])
+def test_every_reason_of_an_execution_is_documented_and_no_other(name: str) -> None:
+    title = "### Explain an execution" if name == "rest.md" else "### 解释一个执行"
+    documented = set(column(section(text_of(name), title)))
+    waiting = set(first_column_of_table_with("states.md", "slot")) - {"waiting_for"}
+    known = codes_said("engine", only="explain_executions.py") | {f"waiting_for_{word}" for word in waiting}
+    statuses = {status.value for status in FINAL - {Status.SUCCESS, Status.SKIPPED}}
+    assert documented - {"code"} == known | statuses
+
+
 def fields(openapi: dict[str, Any], model: str) -> set[str]:
     return set(openapi["components"]["schemas"][model]["properties"])
 
@@ -243,7 +253,7 @@ def codes_said(*folders: str, only: str = "") -> set[str]:
     """The codes that these rooms give to faults, found where they are written. The reasons of `explain` are no faults."""
     found = set()
     for path in [path for folder in folders for path in sorted((PACKAGE / folder).glob("*.py"))]:
-        if (path.name != only) if only else (path.name == "explain.py"):
+        if (path.name != only) if only else path.name.startswith("explain"):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             found |= {code.value for code in _codes(node) if isinstance(code, ast.Constant)}

@@ -11,6 +11,7 @@ import anyio.to_thread
 import pytest
 
 from tests.api.conftest import TOKEN, Api, fresh, make, until
+from tests.core.test_sessions import JANUARY
 from zquant_flow.api.app import PREFIX
 
 DEEP = {"Authorization": f"Bearer {TOKEN}"}
@@ -625,3 +626,14 @@ def test_health_is_answered_while_many_requests_wait_for_the_tasks_folder(api: A
 
 def _threads_left() -> float:
     return anyio.to_thread.current_default_thread_limiter().available_tokens
+
+
+def test_a_backfill_from_before_its_calendar_says_from_when_it_is_known(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api.scheduler.engine.calendars, "known", {"XSHG": JANUARY})
+    task = make(api, task_type="common_task", cron_expression="0 9 * * *", calendar="XSHG")
+    body = {"from": "2025-12-01T00:00:00Z", "to": "2026-01-10T00:00:00Z", "dry_run": True}
+    [error] = api("POST", f"/tasks/{task['id']}/backfill", json=body, status=400)["errors"]
+    assert (error["field"], error["code"]) == ("from", "outside_calendar")
+    assert error["message"] == "XSHG is known from 2026-01-01"

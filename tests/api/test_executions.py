@@ -209,3 +209,20 @@ def test_a_text_is_not_found_in_what_makes_the_name_of_a_hidden_task_unique(api:
     digest = hidden.name.partition("\x1f")[2]
     for text, total in ((name.upper(), 1), (digest[:6], 0), (digest[-6:], 0), (name[-1] + "\x1f", 0)):
         assert api("GET", "/executions", params={"q": text}, status=200)["total"] == total, text
+
+
+def test_an_execution_and_its_nodes_explain_themselves(api: Api) -> None:
+    nodes = [{"name": "a", "command": "sleep 30"}, {"name": "b", "command": "true", "dependencies": ["a"]}]
+    task = make(api, task_type="workflow", config={"tasks": nodes})
+    root = api("POST", f"/tasks/{task['id']}/trigger")["execution_id"]
+    until(lambda: api("GET", f"/executions/{root}/explain?node=a")["execution_id"] != root)
+    found = api("GET", f"/executions/{root}/explain?node=b", status=200)
+    assert (found["execution_id"], found["node"], found["status"]) == (root, "b", "pending")
+    assert found["summary"] == "node 'b' waits for a (running)"
+    chinese = api("GET", f"/executions/{root}/explain?node=b", headers={"Accept-Language": "zh"})
+    assert chinese["summary"] == "节点 'b' 等待 a（running）"
+    assert api("GET", f"/executions/{root}/explain?node=x", status=404)["code"] == "node_not_found"
+    assert api("GET", "/executions/999999999/explain", status=404)["code"] == "execution_not_found"
+    api("POST", f"/executions/{root}/terminate")
+    api.ended(root)
+    assert api("GET", f"/executions/{root}/explain")["reasons"][0]["code"] == "terminated"

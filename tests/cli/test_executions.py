@@ -340,3 +340,21 @@ def test_a_node_runs_again(live: Server, zqf: Zqf) -> None:
     nodes = {child["node"]: child["reused_from"] for child in live.client.ended(again)["children"]}
     assert nodes == {"提取": None, "load": None}
     assert zqf("executions", "rerun", failed, "--node", "laod").code == 2
+
+
+def test_an_execution_and_a_node_explain_themselves(live: Server, zqf: Zqf) -> None:
+    id_ = zqf("tasks", "trigger", "夜间流程", "--wait", "--quiet").lines[0]
+    done = zqf("executions", "explain", id_)
+    assert done.lines[0].startswith("夜间流程 (failed): it failed at ")
+    assert "  - did not succeed: load (failed)" in done.lines
+    assert zqf("executions", "explain", id_, "--node", "提取").out.startswith("夜间流程 / 提取 (success): ")
+    assert json.loads(zqf("executions", "explain", id_, "--node", "load", "--json").out)["status"] == "failed"
+    assert zqf("executions", "explain", id_, "--node", "lod").code == 2
+
+
+def test_a_simulation_reads_well_and_is_json_where_wanted(live: Server, zqf: Zqf) -> None:
+    done = zqf("simulate", "--from", "2031-01-06T00:00:00", "--to", "2031-01-10T23:59:59")
+    assert "5 fires, 5 executions" in done.lines[0]
+    assert any(line.startswith("hello") for line in done.lines)
+    assert json.loads(zqf("simulate", "--json", "--task", "hello").out)["tasks"][0]["name"] == "hello"
+    assert zqf("simulate", "--to", "never").code == 2

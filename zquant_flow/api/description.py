@@ -131,6 +131,7 @@ _PARAMETERS = {
     "step_seconds": "How long a step is.",
     "attempt": "From 1; the latest without.",
     "offset": "From this byte on.",
+    "node": "The name of a node of the workflow.",
     "types": "Kinds with commas between; all without.",
 }
 _CHOICES = {

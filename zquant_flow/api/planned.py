@@ -14,6 +14,7 @@ from zquant_flow.api.control import MAX_ID, Ctl, TaskId
 from zquant_flow.api.languages import language_of, said
 from zquant_flow.api.models import ExplainOut, FirePage, UpcomingPage
 from zquant_flow.api.security import signed_in
+from zquant_flow.api.shapes import reason_out
 from zquant_flow.api.tasks import definition_of, task_row
 from zquant_flow.api.validation import meaningless
 from zquant_flow.core.instants import from_micros, later, to_micros
@@ -21,7 +22,7 @@ from zquant_flow.core.schedule import zone_of
 from zquant_flow.core.words import describe
 from zquant_flow.engine.explain import calendar_reason, explain
 from zquant_flow.engine.upcoming import upcoming
-from zquant_flow.store import queries
+from zquant_flow.store import queries, signals
 from zquant_flow.wording import say
 
 router = APIRouter(tags=["schedule"], dependencies=[Depends(signed_in)])
@@ -68,6 +69,7 @@ def explain_task(request: Request, control: Ctl, task_id: TaskId) -> Response:
         errors=control.registry.errors.get(row.source or "", ()),
         used_by=[entry.name for entry in control.registry.users_of(row.name)],
         slots=control.engine.slots(),
+        arrived=signals.signals_of(control.database, task_id),
         horizon=None
         if table is None
         else calendar_reason(table, control.engine.calendars.faults, from_micros(control.engine.now())),
@@ -82,15 +84,7 @@ def explain_task(request: Request, control: Ctl, task_id: TaskId) -> Response:
         "name": row.name,
         "running": any(reason.code == "running" for reason in reasons),
         "summary": reasons[0].detail,
-        "reasons": [
-            {
-                "code": reason.code,
-                "detail": reason.detail,
-                "execution_id": reason.execution_id,
-                "until": from_micros(reason.until),
-            }
-            for reason in reasons
-        ],
+        "reasons": [reason_out(reason) for reason in reasons],
         "next_run_time": from_micros(row.next_fire) if row.archived_at is None else None,
         "next_runs": ahead,
         "schedule": None

@@ -25,6 +25,7 @@ from zquant_flow.core.status import Status, schedule_status
 from zquant_flow.definitions.json_values import MAX_DEPTH, to_plain
 from zquant_flow.definitions.loader import LoadError
 from zquant_flow.definitions.registry import Entry
+from zquant_flow.engine.explain import Reason
 from zquant_flow.engine.registration import ADHOC
 
 
@@ -173,6 +174,16 @@ def _is_deep(value: Any) -> bool:
         inside = [child for item in level for child in (item.values() if isinstance(item, dict) else item)]
         level = [child for child in inside if isinstance(child, (dict, list))]
     return bool(level)
+
+
+def reason_out(reason: Reason) -> dict[str, Any]:
+    """One reason of an explanation."""
+    return {
+        "code": reason.code,
+        "detail": reason.detail,
+        "execution_id": reason.execution_id,
+        "until": from_micros(reason.until),
+    }
 
 
 def version_out(row: Any, current: int) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from fastapi.responses import Response
 from zquant_flow.api.answers import Json
 from zquant_flow.api.control import MAX_ID, Control, Ctl
 from zquant_flow.api.languages import language_of, said
+from zquant_flow.api.models import SimulationOut
 from zquant_flow.api.planned import From, To
 from zquant_flow.api.security import signed_in
-from zquant_flow.api.simulation_models import SimulationOut
 from zquant_flow.api.tasks import task_row
 from zquant_flow.api.validation import meaningless
 from zquant_flow.core.instants import from_micros, later, to_micros

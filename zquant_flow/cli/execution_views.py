@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from zquant_flow.api.models import AttemptOut, ExecutionOut, ExecutionPage
+from zquant_flow.api.models import AttemptOut, ExecutionExplainOut, ExecutionOut, ExecutionPage
 from zquant_flow.cli.instants import lasting, local, moment, moment_and_local
 from zquant_flow.cli.language import t
 from zquant_flow.cli.naming import the_task
@@ -155,6 +155,17 @@ def _tree(nodes: Sequence[ExecutionOut], depth: int = 0) -> Iterator[Row]:
             faint(remark(node)),
         )
         yield from _tree(node.children or (), depth + 1)
+
+
+def show_reasons(explained: ExecutionExplainOut, *, as_json: bool) -> None:
+    """Why it runs, waits, or ended so."""
+    if as_json:
+        print_json(explained)
+        return
+    name = explained.task_name if explained.node is None else f"{explained.task_name} / {explained.node}"
+    sys.stdout.write(f"{name} ({explained.status}): {explained.summary}\n")
+    for reason in explained.reasons[1:]:
+        sys.stdout.write(f"  - {reason.detail}\n")
 
 
 def _pages(client: Client, task: str | None, filters: Mapping[str, Any], limit: int) -> ExecutionPage:

@@ -125,6 +125,23 @@ def logs(
             show_log(client, execution, attempt=attempt, tail=tail)
 
 
+@app.command(help=t("Why it runs, waits, or ended so; or why a node of it does."))
+def explain(
+    execution: ExecutionId,
+    node: Annotated[
+        str | None, typer.Option("--node", metavar="NAME", help=t("A node of it, which need not have begun."))
+    ] = None,
+    as_json: Json = False,
+    server: Server = None,
+    data: Data = None,
+) -> None:
+    from zquant_flow.cli.connect import connected
+    from zquant_flow.cli.execution_views import show_reasons
+
+    with connected(server, data) as client:
+        show_reasons(client.explain_execution(execution, node=node), as_json=as_json)
+
+
 @app.command(help=t("Let them stand still: commands at once, Python at its next pause point."))
 def pause(executions: ExecutionIds, as_json: Json = False, server: Server = None, data: Data = None) -> None:
     sys.exit(_each(executions, lambda client: client.pause_execution, t("paused"), as_json, server, data))

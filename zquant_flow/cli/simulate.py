@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from zquant_flow.api.simulation_models import FindingOut, SimulatedTaskOut, SimulationOut
+from zquant_flow.api.models import FindingOut, SimulatedTaskOut, SimulationOut
 from zquant_flow.cli.connect import connected
 from zquant_flow.cli.instants import instant, lasting
 from zquant_flow.cli.language import t

@@ -19,6 +19,7 @@ from zquant_flow.api.models import (
     BulkAction,
     BulkIn,
     BulkOut,
+    ExecutionExplainOut,
     ExecutionOut,
     ExecutionPage,
     ExecutorPage,
@@ -31,6 +32,7 @@ from zquant_flow.api.models import (
     PruneOut,
     SeriesOut,
     ServerOut,
+    SimulationOut,
     StatsOut,
     TaskOut,
     TaskPage,
@@ -44,7 +46,6 @@ from zquant_flow.api.models import (
     VersionPage,
     WorkflowOut,
 )
-from zquant_flow.api.simulation_models import SimulationOut
 from zquant_flow.client.backfills import BackfillCalls
 from zquant_flow.client.connection import ApiError, NoServer, checked_url, is_loopback
 from zquant_flow.client.decisions import DecisionCalls
@@ -282,6 +283,11 @@ class ExecutionCalls(Waiting):
         """
         query = {"version": "original" if original else None}
         return self._ask(ExecutionOut, "POST", f"/executions/{execution_id}/resume", query=query)
+
+    def explain_execution(self, execution_id: int, *, node: str | None = None) -> ExecutionExplainOut:
+        """Why it runs, waits, or ended so; or why a node of it does. Raises ApiError `node_not_found`."""
+        path = f"/executions/{execution_id}/explain"
+        return self._ask(ExecutionExplainOut, "GET", path, query={"node": node})
 
     def terminate_execution(self, execution_id: int) -> ExecutionOut:
         """End it and all below it."""

@@ -13,19 +13,22 @@ from zquant_flow.core.model import TaskDef
 from zquant_flow.core.schedule import SkipReason, Timetable
 from zquant_flow.definitions.calendars import horizon_message
 from zquant_flow.definitions.loader import LoadError
+from zquant_flow.engine.events import waited_for
 from zquant_flow.engine.pools import Standing
 from zquant_flow.wording import Message, joined, say
 
 SHOWN = 10
 """So many executions are told one by one."""
 
-_WAITING = {
+PENDING = {
     "overlap": say("it waits until the task's other executions have ended"),
     "backfill": say("it waits for its place in the backfill"),
     "retry": say("its attempt failed, and it will be tried again"),
     "jitter": say("it starts a little later than its logical time, by `jitter`"),
     "shutdown": say("the server was stopped during its attempt, and it will be tried again"),
+    "approval": say("it waits for somebody to approve it"),
 }
+"""What a pending execution waits for, by `waiting_for`."""
 _SKIPPED = {
     SkipReason.MISFIRE: say("it came too late"),
     SkipReason.COALESCED: say("a later fire stood for it"),
@@ -60,16 +63,18 @@ def explain(
     slots: tuple[int, int],
     standing: Standing | None = None,
     horizon: Reason | None = None,
+    arrived: Sequence[Any] = (),
 ) -> list[Reason]:
     """The reasons, most telling first; at least one.
 
     `active`: rows of the executions that have not ended; `last_entry`: the newest of the ledger; `errors`: of its file;
     `used_by`: workflows that refer to it; `slots`: those in use, and all; `standing`: of its pool, if it has one; `horizon`: what its
-    calendars say.
+    calendars say; `arrived`: signals that it has got and not used.
     """
     return [
         *_of_executions(active, slots, standing),
         *_of_switches(row),
+        *_of_events(row, definition, arrived),
         *_of_schedule(row, definition, used_by, horizon),
         *_of_the_past(last_entry),
         *(Reason(code="load_error", detail=_load_error(row, error)) for error in errors[:1]),
@@ -109,7 +114,7 @@ def _of_executions(
             detail = say(
                 "it is running: execution {id} since {since}",
                 id=execution.id,
-                since=_shown(execution.start_time),
+                since=shown(execution.start_time),
             )
             yield Reason(code="running", detail=detail, execution_id=execution.id)
         elif execution.status == "paused":
@@ -123,11 +128,13 @@ def _of_executions(
 
 def _pending(execution: Any, slots: tuple[int, int], standing: Standing | None) -> Reason:
     code = execution.waiting_for or "slot"
-    why = _WAITING.get(code)
+    why = PENDING.get(code)
     if code in ("slot", "pool"):
         code = "pool" if standing is not None and standing.is_full else "slot"
+    if why is not None and execution.waiting_until is not None:
+        why = say("{why}, until {instant}", why=why, instant=shown(execution.waiting_until))
     if code == "pool" and standing is not None:
-        why = _pool_is_full(standing, execution.id)
+        why = pool_is_full(standing, standing.ahead.get(execution.id, 0))
     elif why is None:
         why = say("it waits for a slot: {used} of {all} are in use", used=slots[0], all=slots[1])
     return Reason(
@@ -138,7 +145,8 @@ def _pending(execution: Any, slots: tuple[int, int], standing: Standing | None) 
     )
 
 
-def _pool_is_full(standing: Standing, execution_id: int) -> Message:
+def pool_is_full(standing: Standing, ahead: int) -> Message:
+    """Who holds the places of a pool, and how many come before."""
     holders = joined(", ", map(str, standing.holders[:SHOWN]))
     if len(standing.holders) > SHOWN:
         holders = say("{some} and {count} more", some=holders, count=len(standing.holders) - SHOWN)
@@ -148,13 +156,13 @@ def _pool_is_full(standing: Standing, execution_id: int) -> Message:
         used=len(standing.holders),
         all=standing.slots,
         holders=holders or say("nobody"),
-        ahead=standing.ahead.get(execution_id, 0),
+        ahead=ahead,
     )
 
 
 def _of_switches(row: Any) -> Iterator[Reason]:
     if row.archived_at is not None:
-        detail = say("it is archived since {since}: its definition is gone", since=_shown(row.archived_at))
+        detail = say("it is archived since {since}: its definition is gone", since=shown(row.archived_at))
         yield Reason(code="archived", detail=detail)
         return
     if not row.enabled:
@@ -165,6 +173,27 @@ def _of_switches(row: Any) -> Iterator[Reason]:
         yield Reason(code="paused", detail=detail)
 
 
+def _of_events(row: Any, definition: TaskDef, arrived: Sequence[Any]) -> Iterator[Reason]:
+    """What it waits for of other tasks, and what of that has come."""
+    sources = waited_for(definition)
+    if not sources or row.archived_at is not None:
+        return
+    came = {signal.source: signal.arrived for signal in arrived}
+    parts: list[str] = [
+        say("{name} (came at {instant})", name=_source(source), instant=shown(came[source]))
+        if source in came
+        else _source(source)
+        for source in sources[:SHOWN]
+    ]
+    detail = say("it runs after {sources}", sources=joined(", ", parts))
+    yield Reason(code="waiting_for_events", detail=detail)
+
+
+def _source(source: str) -> str:
+    """`task:sync` is the end of a task, `data:bars` what some task produces."""
+    return source.partition(":")[2]
+
+
 def _of_schedule(
     row: Any, definition: TaskDef, used_by: Sequence[str], horizon: Reason | None
 ) -> Iterator[Reason]:
@@ -173,6 +202,8 @@ def _of_schedule(
     if row.archived_at is not None:
         return
     if definition.schedule is None:
+        if waited_for(definition):
+            return
         if used_by:
             names = joined(", ", used_by[:SHOWN])
             detail = say("it has no schedule: it runs when triggered, and as a node of {names}", names=names)
@@ -180,7 +211,7 @@ def _of_schedule(
             detail = say("it has no schedule: it runs when triggered")
         yield Reason(code="no_schedule", detail=detail)
     elif row.next_fire is not None:
-        detail = say("it waits for its next fire at {instant}", instant=_shown(row.next_fire))
+        detail = say("it waits for its next fire at {instant}", instant=shown(row.next_fire))
         yield Reason(code="waiting_for_fire", detail=detail, until=row.next_fire)
         if horizon is not None:
             yield horizon
@@ -195,7 +226,7 @@ def _of_the_past(entry: Any | None) -> Iterator[Reason]:
         return
     detail = say(
         "its last fire, of {instant}, was skipped: {why}",
-        instant=_shown(entry.until),
+        instant=shown(entry.until),
         why=_SKIPPED.get(SkipReason(entry.outcome), entry.outcome),
     )
     yield Reason(code=f"skipped_{entry.outcome}", detail=detail)
@@ -212,5 +243,6 @@ def _load_error(row: Any, error: LoadError) -> Message:
     )
 
 
-def _shown(moment: int | None) -> str:
+def shown(moment: int | None) -> str:
+    """An instant (microseconds) in a sentence."""
     return "?" if moment is None else f"{from_micros(moment):%Y-%m-%d %H:%M:%S} UTC"

@@ -26,6 +26,7 @@ from zquant_flow.engine.decisions import Decisions
 from zquant_flow.engine.keys import Key
 from zquant_flow.engine.memory import Task
 from zquant_flow.engine.pools import Standing
+from zquant_flow.engine.situations import NodeSituation, Situation
 from zquant_flow.engine.tasks import idle_span, state_tag
 from zquant_flow.errors import (
     AlreadyFired,
@@ -222,6 +223,16 @@ class Operations(Arrivals, Decisions):
     def standing(self, pool: str, executions: Iterable[int]) -> Standing:
         """How a pool stands for these executions."""
         found: Standing = self._call(lambda: self._engine.pools.standing(pool, executions))
+        return found
+
+    def situation(self, execution_id: int) -> Situation | None:
+        """What the memory knows of an execution; None of one that has ended, or that nobody drives."""
+        found: Situation | None = self._call(lambda: self._engine.situations.of(execution_id))
+        return found
+
+    def node_situation(self, execution_id: int, name: str) -> NodeSituation | None:
+        """What it knows of a node that has no execution yet."""
+        found: NodeSituation | None = self._call(lambda: self._engine.situations.of_node(execution_id, name))
         return found
 
     def put_pool(self, name: str, slots: int, description: str | None, *, actor: str) -> dict[str, Any]:

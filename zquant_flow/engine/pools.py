@@ -7,14 +7,14 @@ alone: what uses a pool is never handed over.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from zquant_flow.core.model import TaskDef
 from zquant_flow.definitions.faults import did_you_mean
 from zquant_flow.definitions.registry import node_pool
 from zquant_flow.engine.dispatcher import Dispatcher
-from zquant_flow.engine.memory import Memory
+from zquant_flow.engine.memory import Execution, Memory
 from zquant_flow.errors import PoolInSettings, PoolInUse, PoolNotFound
 from zquant_flow.store import pools as store
 from zquant_flow.store.database import Database
@@ -123,6 +123,11 @@ class Pools:
             holders=sorted(pool.used) if pool is not None else (),
             ahead={id_: count for id_, count in ahead.items() if count is not None},
         )
+
+    def standing_of_node(self, name: str, execution: Execution, node: int) -> Standing:
+        """How it stands for a node that has no execution yet; `ahead` is by its workflow's execution."""
+        ahead = self._dispatcher.ahead_of(execution, node)
+        return replace(self.standing(name, ()), ahead={} if ahead is None else {execution.id: ahead})
 
     def unknown(self, name: str) -> str:
         return say("there is no pool {name!r}{hint}", name=name, hint=did_you_mean(name, self.slots))

@@ -48,6 +48,7 @@ from zquant_flow.engine.registered import Registered
 from zquant_flow.engine.registration import Registrar
 from zquant_flow.engine.resuming import Resuming
 from zquant_flow.engine.scheduler import Scheduler
+from zquant_flow.engine.situations import Situations
 from zquant_flow.engine.worker import Backend, Frame, Worker
 from zquant_flow.errors import NotLeading, RunnerUnavailable, Unavailable, ZquantFlowError
 from zquant_flow.failpoints import reached
@@ -146,6 +147,7 @@ class Engine:
         self.lifecycle.on_end = self.events.ended
         self.registered = Registered(database)
         self.pools = Pools(database, self.memory, self._dispatcher, pools or {})
+        self.situations = Situations(self.memory, self._dispatcher, self.pools)
         self.registrar = Registrar(
             database, self.memory, self.scheduler, self.lifecycle, self._finish_turn, self.calendars
         )

@@ -212,6 +212,21 @@ def attempts_of(database: Database, execution_id: int) -> Sequence[Any]:
         ).all()
 
 
+def nodes_named(database: Database, row: Any, names: Iterable[str]) -> dict[str, Any]:
+    """The executions of these nodes of a workflow's execution, by name: `id, node, status`; only those that have one."""
+    wanted = list(dict.fromkeys(names))
+    found: dict[str, Any] = {}
+    with database.read() as connection:
+        for start in range(0, len(wanted), CHUNK):
+            query = select(executions.c.id, executions.c.node, executions.c.status).where(
+                executions.c.root_id == row.root_id,
+                executions.c.parent_execution_id == row.id,
+                executions.c.node.in_(wanted[start : start + CHUNK]),
+            )
+            found |= {node.node: node for node in connection.execute(query)}
+    return found
+
+
 def children_of(database: Database, row: Any, *, limit: int = 200_000) -> Sequence[Any]:
     """The executions of a workflow's nodes, by id."""
     with database.read() as connection:

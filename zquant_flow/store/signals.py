@@ -15,3 +15,9 @@ def signals(database: Database) -> Sequence[Any]:
     """All that has arrived and has not led to an execution."""
     with database.read() as connection:
         return connection.execute(select(table)).all()
+
+
+def signals_of(database: Database, task_id: int) -> Sequence[Any]:
+    """The same of one task."""
+    with database.read() as connection:
+        return connection.execute(select(table).where(table.c.task_id == task_id)).all()
