@@ -9,9 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
@@ -20,18 +19,13 @@ from zquant_flow.clock import Clock
 from zquant_flow.core.globs import Glob, glob_in
 from zquant_flow.core.model import OnFile
 from zquant_flow.definitions.registry import Registry
-from zquant_flow.definitions.watcher import is_network
+from zquant_flow.engine.attention import Attention, Event, Kind
 from zquant_flow.engine.found_files import MOST, FileFacts, find, look
 from zquant_flow.engine.operations import Operations
 from zquant_flow.engine.settling import Settling
 from zquant_flow.errors import ZquantFlowError
 from zquant_flow.store import seen_files
 from zquant_flow.store.database import Database
-
-try:
-    from zquant_flow.definitions.inotify import Event, InotifyTree, Kind
-except ImportError:  # not Linux, or another watchdog: looks alone
-    InotifyTree = None  # type: ignore[assignment,misc]
 
 log = logging.getLogger(__name__)
 
@@ -60,15 +54,6 @@ class _Watched:
     told_missing: bool = False
 
 
-@dataclass(slots=True)
-class _Tree:
-    """The kernel's attention for one folder."""
-
-    depth: int | None
-    tree: InotifyTree | None
-    events: deque[Event] = field(default_factory=deque)
-
-
 class FileWatch:
     """Hands files to the engine that tasks wait for.
 
@@ -88,11 +73,11 @@ class FileWatch:
     ) -> None:
         """`clock`: of this machine and its files; `now`: the engine's. `polling`: looks alone; None finds out."""
         self._operations, self._database = operations, database
-        self._tasks_dir, self._clock, self._polling = tasks_dir, clock, polling
+        self._tasks_dir, self._clock = tasks_dir, clock
         self._now = now or clock.micros
         self._registry: Registry | None = None
         self._watched: dict[int, _Watched] = {}
-        self._trees: dict[str, _Tree] = {}
+        self._attention = Attention(self.wake, polling=polling)
         self._woken = threading.Condition()
         self._is_woken = False
         self._stopping = False
@@ -144,9 +129,7 @@ class FileWatch:
                     self._failed_until = self._clock.monotonic() + POLL
                 self._sleep()
         finally:
-            for tree in self._trees.values():
-                _stop(tree)
-            self._trees.clear()
+            self._attention.close()
             self._watched.clear()
             self._registry = None
 
@@ -154,9 +137,8 @@ class FileWatch:
         """Take in what has happened, and hand over what has come to rest."""
         if self._operations.registry is not self._registry:
             self._follow(self._operations.registry)
-        for root, tree in list(self._trees.items()):
-            while tree.events:
-                self._take_in(root, tree.events.popleft())
+        for root, event in self._attention.events():
+            self._take_in(root, event)
         for watched in self._watched.values():
             if self._clock.monotonic() >= watched.next_look:
                 self._look(watched)
@@ -222,40 +204,10 @@ class FileWatch:
             root, depth = watched.glob.root, watched.glob.depth
             both = (depth, depths.get(root, 0))
             depths[root] = None if None in both else max(both)  # type: ignore[type-var]
-        for root in [root for root, tree in self._trees.items() if depths.get(root, -1) != tree.depth]:
-            self._detach(root)
-        for root, depth in depths.items():
-            if root not in self._trees and os.path.isdir(root):
-                self._trees[root] = self._tree(root, depth)
-                self._look_soon(root)
-
-    def _tree(self, root: str, depth: int | None) -> _Tree:
-        made = _Tree(depth, None)
-        if InotifyTree is None or self._polling or (self._polling is None and is_network(Path(root))):
-            return made
-
-        def put(event: Event) -> None:
-            made.events.append(event)
-            self.wake()
-
-        tree = InotifyTree(root, put, depth=depth)
-        try:
-            tree.start()
-        except OSError as exc:
-            log.warning(
-                "the kernel can't watch %s (%s): it is looked at every %g s",
-                root,
-                exc.strerror,
-                POLL,
-                extra={"action": "files_polled"},
-            )
-            return made
-        made.tree = tree
-        return made
-
-    def _look_soon(self, root: str) -> None:
+        new, left = self._attention.follow(depths)
+        self._doubt(left)
         for watched in self._watched.values():
-            if watched.glob.root == root:
+            if watched.glob.root in new:
                 watched.next_look = 0.0
 
     # ── what happens ────────────────────────────────────────────────────────────────────────────────────────────
@@ -274,20 +226,17 @@ class FileWatch:
 
     def _take_in_folder(self, root: str, event: Event) -> None:
         if event.kind is Kind.ROOT:
-            self._detach(root)
+            self._attention.leave(root)
+        if event.kind in (Kind.ROOT, Kind.OVERFLOW):
+            self._doubt({root})
         for watched in self._watched.values():
             if watched.glob.root == root and (event.path == "" or watched.glob.may_hold(event.path)):
                 watched.next_look = 0.0
-                if event.kind is Kind.OVERFLOW:
-                    watched.settling.doubt()
 
-    def _detach(self, root: str) -> None:
-        """The kernel tells nothing more of a folder, nor when the writers there are done."""
-        tree = self._trees.pop(root, None)
-        if tree is not None:
-            _stop(tree)
+    def _doubt(self, roots: Collection[str]) -> None:
+        """The kernel has not told all of these folders, perhaps not when writers there were done."""
         for watched in self._watched.values():
-            if watched.glob.root == root:
+            if watched.glob.root in roots:
                 watched.settling.doubt()
 
     def _tell(self, settling: Settling, kind: Kind, path: str, facts: FileFacts | None) -> None:
@@ -306,10 +255,8 @@ class FileWatch:
     def _look(self, watched: _Watched) -> None:
         """A look at all that is there: at the start, where the kernel says nothing, and as a net below what it says."""
         now, root = self._clock.monotonic(), watched.glob.root
-        tree = self._trees.get(root)
-        if tree is None and os.path.isdir(root):
+        if not self._attention.follows(root) and os.path.isdir(root):
             self._attach()
-            tree = self._trees.get(root)
         try:
             found = find(watched.glob)
         except OSError as exc:
@@ -327,7 +274,7 @@ class FileWatch:
                 extra={"action": "files_limit"},
             )
         watched.told_limit = not found.complete
-        watched.next_look = now + (NET if tree is not None and tree.tree is not None else POLL)
+        watched.next_look = now + (NET if self._attention.hears(root) else POLL)
         if gone := watched.settling.forgotten(now):
             self._operations.forget_files(watched.task_id, gone)
 
@@ -378,8 +325,3 @@ def _appeared_whole(path: str) -> bool:
         return os.path.islink(path) or os.stat(path).st_nlink > 1
     except OSError:
         return False
-
-
-def _stop(tree: _Tree) -> None:
-    if tree.tree is not None:
-        tree.tree.stop()
