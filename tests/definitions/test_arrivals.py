@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
-from zquant_flow.core.model import TaskType, Webhook, content_hash, decode, encode
+from zquant_flow.core.model import OnFile, TaskType, Webhook, content_hash, decode, encode
 from zquant_flow.definitions.loader import LoadedDefinition, LoadedFile
 from zquant_flow.definitions.registry import Change, Entry, Registry, plan_change
 from zquant_flow.definitions.schema import DefinitionErrors, parse_definition
@@ -109,3 +111,39 @@ def test_two_documents_of_a_file_do_not_share_an_address_but_may_exchange_theirs
     before = registered(plan_change(Registry(), [file("a.yaml", hooked("a", "x"), hooked("b", "y"))]))
     after = plan_change(before, [file("a.yaml", hooked("a", "y"), hooked("b", "x"))])
     assert set(after.claims) == {"a", "b"}
+
+
+def test_files_are_a_glob_or_a_glob_with_how_long_they_stand_still():
+    assert parsed(on_file="inbox/*.csv").on_file == OnFile(glob="inbox/*.csv")
+    made = parsed(on_file={"glob": "../in/**/*.csv", "settle": "30s"})
+    assert made.on_file == OnFile(glob="../in/**/*.csv", settle=timedelta(seconds=30))
+    assert made.task_type is TaskType.COMMON
+    assert decode(encode(made)) == made
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "code"),
+    [
+        ("a\0b", "on_file", "not_json"),
+        (5, "on_file", "wrong_type"),
+        ("in/", "on_file.glob", "invalid_value"),
+        ({"glob": "in/*", "settle": "soon"}, "on_file.settle", "invalid_value"),
+        ({"glob": "in/*", "setle": 1}, "on_file.setle", "unknown_key"),
+        ({}, "on_file.glob", "missing"),
+    ],
+)
+def test_files_that_can_not_be_meant_are_a_fault(words, field, code):
+    found = faults(on_file=words)
+    assert found[field][0] == code
+
+
+def test_a_file_gives_a_typed_task_its_path_alone():
+    text, number = {"type": "string", "required": True}, {"type": "integer", "required": True}
+    assert parsed(params={"file": text}, on_file="in/*").on_file is not None
+    assert faults(params={"file": number}, on_file="in/*")["on_file"][0] == "conflict"
+    assert faults(params={"n": number}, on_file="in/*")["on_file"][0] == "missing_default"
+
+
+def test_a_manual_task_waits_for_nothing():
+    assert faults(task_type="manual_task", on_file="in/*")["on_file"][0] == "conflict"
+    assert faults(task_type="manual_task", webhook="h")["webhook"][0] == "conflict"

@@ -62,6 +62,8 @@ def test_every_example_is_listed_and_none_has_an_error(client):
         ("on_push", "webhook_function.py"),
         ("approval", "approval.yaml"),
         ("approval_in_python", "approval_in_python.py"),
+        ("on_csv", "on_file.yaml"),
+        ("on_json", "on_file_function.py"),
     ]:
         assert client.find(name)["source"] == source
 
@@ -136,6 +138,23 @@ def test_signed_requests_to_webhooks_run_their_tasks(client):
     assert (found["trigger_type"], found["created_by"]) == ("event", "hook:load-done")
     assert found["event"]["body"] == {"table": "bars", "rows": 12}
     assert called("on_push", b'{"ref": "refs/heads/next"}')["result"] == {"branch": "next"}
+
+
+def test_a_file_in_the_inbox_runs_its_task(server, client):
+    inbox = server.root / "inbox"
+    (inbox / "deep").mkdir(parents=True)
+    (inbox / "deep" / "three.json").write_text("[1, 2, 3]")
+    (inbox / "two.csv").write_text("1\n2\n")
+    for name, path in [("on_csv", inbox / "two.csv"), ("on_json", inbox / "deep" / "three.json")]:
+        task_id = client.find(name)["id"]
+        found = until(lambda: client.get(f"/tasks/{task_id}/executions")["executions"], name)  # noqa: B023
+        ended = client.ended(found[0]["id"])
+        assert (ended["trigger_type"], ended["event"]["file"]) == ("event", str(path.resolve()))
+        assert ended["params"] == {"file": str(path.resolve())}
+        if name == "on_json":
+            assert ended["result"] == {"entries": 3}
+        else:
+            assert client.log(ended["id"]).split() == ["2", str(path.resolve())]
 
 
 def test_demo_shows_its_progress_while_it_runs(client):

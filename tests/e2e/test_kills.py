@@ -97,3 +97,25 @@ def test_sigterm_ends_the_server_with_exit_code_0_and_withdraws_its_address(star
     server = start_server()
     assert server.stop() == 0
     assert not (server.data / "server.json").exists()
+
+
+def test_each_file_runs_its_task_once_however_often_the_server_is_killed(start_server):
+    server = start_server()
+    inbox = server.root / "in"
+    inbox.mkdir()
+    command = "basename $ZQF_PARAM_FILE >> ledger"
+    words = f"on_file: ../in/*\noverlap: allow\nparams: {{file: ''}}\ncommand: {command}\n"
+    drop(server.tasks / "t.yaml", "name: t\n" + words)
+    until(lambda: server.client.find("t"), "the task in the list")
+    names = [f"{number:02}" for number in range(24)]
+    for name in names:
+        (inbox / name).write_text(name)
+        if name in ("05", "13"):
+            until(lambda: ledger(server), "the first of them")
+            server.kill()
+        if name in ("09", "18"):
+            server.start()
+    until(lambda: len(ledger(server)) >= len(names), "all of them")
+    path = f"/tasks/{server.client.find('t')['id']}/executions"
+    until(lambda: server.client.get(path, status="success")["total"] == len(names), "their ends")
+    assert sorted(ledger(server)) == names

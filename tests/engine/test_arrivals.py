@@ -8,13 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
-from zquant_flow.core.model import Action, After, Overlap, Webhook
+from zquant_flow.core.model import Action, After, OnFile, Overlap, Webhook
 from zquant_flow.core.params import Param, ParamType
 from zquant_flow.engine.events import QUEUE_LIMIT
+from zquant_flow.engine.found_files import FileFacts
 from zquant_flow.engine.keys import Key
 from zquant_flow.errors import Conflict, HookNotFound, KeyReused, ParamsError, WrongState
-from zquant_flow.store import queries
+from zquant_flow.store import queries, seen_files
+from zquant_flow.store.tables import audit
 from zquant_flow.testing import Harness, command_node, command_task, workflow_task
 
 HOOK = Webhook(name="h", params={"table": {"$expr": "event.body.table"}})
@@ -159,3 +162,106 @@ def test_one_that_no_event_started_has_an_event_of_no_kind(h: Harness) -> None:
     [task_id] = h.define(command_task("t", action=echo("{{ event.kind is none }}")))
     execution = h.operations.trigger(task_id, actor="me")
     assert h.backend.active[execution]["config"] == {"command": ["echo", "true"]}
+
+
+# ── files ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def waiting(name: str = "t", **keys):
+    return command_task(name, on_file=OnFile(glob="in/*"), **keys)
+
+
+def file(h: Harness, name: str = "a", *, size: int = 1, seconds: float = 1.0) -> FileFacts:
+    """A file that has come to be so long after now."""
+    moment = int(h.clock.micros() + seconds * 1e6) * 1000
+    return FileFacts(f"/in/{name}", size, moment, moment)
+
+
+def seen(h: Harness, task_id: int) -> list[str]:
+    return sorted(seen_files.all_of(h.database, task_id))
+
+
+def test_a_file_is_an_execution_with_its_path_and_once_only(h: Harness) -> None:
+    [task_id] = h.define(waiting(overlap=Overlap.ALLOW))
+    one = file(h)
+    assert h.operations.take_files(task_id, [one]) == [one]
+    [order] = h.backend.orders
+    row = row_of(h, order["id"])
+    assert (row.trigger_type, json.loads(row.params)) == ("event", {"file": "/in/a"})
+    assert json.loads(row.event) == {
+        "kind": "file",
+        "file": "/in/a",
+        "size": 1,
+        "modified": "2026-01-05T12:00:01+00:00",
+    }
+    for _ in range(2):
+        assert h.operations.take_files(task_id, [one]) == [one]
+        h.restart()
+    assert len(h.backend.orders) == 1
+    assert h.operations.take_files(task_id, [file(h, size=2)])
+    assert (len(h.backend.orders), seen(h, task_id)) == (2, ["/in/a"])
+
+
+def test_what_was_there_before_a_task_waited_for_it_starts_nothing(h: Harness) -> None:
+    [task_id] = h.define(command_task("t"))
+    h.clock.advance(100)
+    h.define(waiting())
+    assert h.operations.take_files(task_id, [file(h, "old", seconds=-1.0)])
+    assert (h.backend.orders, seen(h, task_id)) == ([], ["/in/old"])
+    h.clock.advance(100)
+    h.define(waiting(description="the same files"))
+    h.restart()
+    assert h.operations.take_files(task_id, [file(h, "new", seconds=-1.0)])
+    assert len(h.backend.orders) == 1
+    h.define(command_task("t", on_file=OnFile(glob="other/*")))
+    assert h.operations.take_files(task_id, [file(h, "older", seconds=-1.0)])
+    assert len(h.backend.orders) == 1
+
+
+def test_what_comes_while_a_task_is_disabled_starts_nothing_also_later(h: Harness) -> None:
+    [task_id] = h.define(waiting())
+    h.operations.disable(task_id, actor="me")
+    one = file(h)
+    h.operations.take_files(task_id, [one])
+    h.operations.enable(task_id, actor="me")
+    assert h.operations.take_files(task_id, [one]) == [one]
+    assert h.backend.orders == []
+
+
+def test_files_wait_for_a_busy_task_and_those_without_room_come_again(h: Harness) -> None:
+    [task_id] = h.define(waiting())
+    files = [file(h, f"{number:03}") for number in range(QUEUE_LIMIT + 5)]
+    taken = h.operations.take_files(task_id, files)
+    assert taken == files[: QUEUE_LIMIT + 1]
+    assert len(seen(h, task_id)) == QUEUE_LIMIT + 1
+    h.end(h.backend.orders[0]["id"])
+    assert h.operations.take_files(task_id, files[QUEUE_LIMIT + 1 :]) == files[QUEUE_LIMIT + 1 :][:1]
+    assert [order["params"]["file"] for order in h.backend.orders] == ["/in/000", "/in/001"]
+
+
+def test_a_typed_task_takes_the_path_if_it_says_so_and_nothing_is_lost_in_silence(h: Harness) -> None:
+    number, text = Param(type=ParamType.INTEGER), Param(type=ParamType.STRING)
+    asks = {"file": replace(text, required=True), "n": replace(number, required=True)}
+    first, second, third = h.define(
+        waiting("a", param_specs={"n": number}),
+        waiting("b", param_specs={"file": text}),
+        waiting("c", param_specs=asks),
+    )
+    for task_id in (first, second, third):
+        assert h.operations.take_files(task_id, [file(h)])
+    assert [order.get("params") for order in h.backend.orders] == [None, {"file": "/in/a"}]
+    with h.database.read() as connection:
+        detail = connection.execute(
+            select(audit.c.detail).where(audit.c.action == "file_refused", audit.c.task_id == third)
+        ).scalar_one()
+    assert detail == "/in/a: n is required"
+
+
+def test_files_of_tasks_that_wait_for_none_any_more_are_forgotten(h: Harness) -> None:
+    first, second = h.define(waiting("a"), waiting("b"))
+    for task_id in (first, second):
+        h.operations.take_files(task_id, [file(h), file(h, "b")])
+    h.operations.forget_files(first, ["/in/a"])
+    h.operations.forget_other_files([first])
+    assert (seen(h, first), seen(h, second)) == (["/in/b"], [])
+    assert h.operations.take_files(99, [file(h)]) == []

@@ -13,6 +13,7 @@ _NAMES = {
     "AfterForm": "RunAfter",
     "On": "AwaitedEnd",
     "WebhookForm": "Webhook",
+    "OnFileForm": "OnFile",
 }
 _IN_CONFIG = (
     *("command", "python", "shell", "env", "working_dir", "timeout", "isolation", "params"),

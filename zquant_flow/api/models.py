@@ -56,6 +56,7 @@ _TASK: dict[str, JsonValue] = {
     "produces": [],
     "consumes": [],
     "webhook": None,
+    "on_file": None,
     "max_active_runs": None,
     "pool": None,
     "jitter": 0.0,
@@ -121,6 +122,13 @@ class AfterOut(BaseModel):
     within: float | None
 
 
+class OnFileOut(BaseModel):
+    """The files that start it, and how many seconds they have to stand still (null: until their writers close them)."""
+
+    glob: str
+    settle: float | None
+
+
 class TaskOut(BaseModel):
     """A task as lists and details show it; `progress` is 0 to 100, `schedule_status` as docs/states.md says."""
 
@@ -164,6 +172,7 @@ class TaskOut(BaseModel):
     produces: list[str]
     consumes: list[str]
     webhook: str | None
+    on_file: OnFileOut | None
     max_active_runs: int | None
     pool: str | None
     jitter: float

@@ -15,6 +15,7 @@ from zquant_flow.core.model import (
     After,
     Isolation,
     Node,
+    OnFile,
     TaskDef,
     Workflow,
     encode_for_each,
@@ -81,6 +82,7 @@ def task_out(
         "produces": list(definition.produces),
         "consumes": list(definition.consumes),
         "webhook": definition.webhook.name if definition.webhook else None,
+        "on_file": _on_file_out(definition.on_file),
         "max_active_runs": definition.max_active_runs,
         "pool": definition.action.pool if definition.action else None,
         "jitter": definition.schedule.jitter.total_seconds() if definition.schedule else 0.0,
@@ -95,6 +97,15 @@ def _after_out(after: After | None) -> dict[str, Any] | None:
         return None
     within = None if after.within is None else after.within.total_seconds()
     return {"tasks": list(after.tasks), "on": after.on.value, "within": within}
+
+
+def _on_file_out(on_file: OnFile | None) -> dict[str, Any] | None:
+    if on_file is None:
+        return None
+    return {
+        "glob": on_file.glob,
+        "settle": on_file.settle.total_seconds() if on_file.settle is not None else None,
+    }
 
 
 def execution_out(row: Any, *, attempts: Iterable[Any] | None = None) -> dict[str, Any]:

@@ -260,6 +260,17 @@ class Webhook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OnFile:
+    """It runs for each file that comes to be where `glob` says (`core.globs`), seen from the folder of the task file.
+
+    `settle`: so long the file has to stand still; None: until its writer closes it, where the kernel tells.
+    """
+
+    glob: str
+    settle: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDef:
     """All that a file, or the API, says about a task. Of `action` and `workflow` at most one is set."""
 
@@ -288,6 +299,7 @@ class TaskDef:
     consumes: tuple[str, ...] = ()
     """Names of data; it runs when all of them are new."""
     webhook: Webhook | None = None
+    on_file: OnFile | None = None
 
 
 def content_hash(encoded: Mapping[str, Any]) -> str:
@@ -323,6 +335,9 @@ def encode(task: TaskDef) -> dict[str, Any]:
     if task.webhook:
         out["webhook"] = {"name": task.webhook.name}
         _put(out["webhook"], "params", dict(task.webhook.params), {})
+    if task.on_file:
+        out["on_file"] = {"glob": task.on_file.glob}
+        _put(out["on_file"], "settle", _seconds(task.on_file.settle), None)
     out |= _encode_retry(task.retry)
     if task.schedule:
         out["schedule"] = _encode_schedule(task.schedule)
@@ -356,6 +371,7 @@ def decode(encoded: Mapping[str, Any]) -> TaskDef:
         produces=tuple(get("produces", ())),
         consumes=tuple(get("consumes", ())),
         webhook=Webhook(**encoded["webhook"]) if "webhook" in encoded else None,
+        on_file=_decode_on_file(get("on_file")),
         retry=_decode_retry(encoded),
     )
 
@@ -364,6 +380,10 @@ def _decode_after(encoded: Mapping[str, Any] | None) -> After | None:
     if encoded is None:
         return None
     return After(tasks=tuple(encoded["tasks"]), on=On(encoded["on"]), within=_delta(encoded["within"]))
+
+
+def _decode_on_file(encoded: Mapping[str, Any] | None) -> OnFile | None:
+    return None if encoded is None else OnFile(glob=encoded["glob"], settle=_delta(encoded.get("settle")))
 
 
 def _put(out: dict[str, Any], key: str, value: Any, default: Any) -> None:

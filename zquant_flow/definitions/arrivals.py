@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from zquant_flow.core.expressions import check
-from zquant_flow.core.model import Webhook
+from zquant_flow.core.model import OnFile, Webhook
+from zquant_flow.core.params import Param, ParamType
 from zquant_flow.core.references import TEMPLATE, expressions, references
 from zquant_flow.definitions.faults import FieldError, did_you_mean
-from zquant_flow.definitions.forms import WebhookForm
+from zquant_flow.definitions.forms import OnFileForm, WebhookForm
 from zquant_flow.definitions.templates import Known, check_arguments, with_templates
 from zquant_flow.wording import say
+
+FILE = "file"
+"""The param that has the path of the file which started an execution."""
 
 
 def build_webhook(
@@ -34,11 +38,29 @@ def build_webhook(
     return Webhook(name=form.name, params=params)
 
 
-def given_by_arrivals(webhook: Webhook | None, required: Collection[str]) -> Iterator[FieldError]:
+def build_on_file(
+    form: OnFileForm | None, specs: Mapping[str, Param], errors: list[FieldError]
+) -> OnFile | None:
+    """The files that a form describes, for a task that says this of its params."""
+    if form is None:
+        return None
+    spec = specs.get(FILE, Param())
+    if spec.type not in (None, ParamType.STRING):
+        message = say(
+            "on_file gives the path as the param `file`: make that a string, not a {type}", type=spec.type
+        )
+        errors.append(FieldError(("on_file",), message, "conflict"))
+    return OnFile(glob=form.glob, settle=form.settle)
+
+
+def given_by_arrivals(
+    webhook: Webhook | None, on_file: OnFile | None, required: Collection[str]
+) -> Iterator[FieldError]:
     """The faults of params without a default that nothing would give."""
-    if webhook is None:
-        return
-    for name in sorted(set(required) - webhook.params.keys()):
+    for name in sorted(set(required) - {FILE}) if on_file is not None else ():
+        message = say("the parameter {name!r} has no default, and a file gives none: add one", name=name)
+        yield FieldError(("on_file",), message, "missing_default")
+    for name in sorted(set(required) - webhook.params.keys()) if webhook is not None else ():
         message = say(
             "the parameter {name!r} has no default, and the webhook gives none: add one, or `params` of the webhook",
             name=name,

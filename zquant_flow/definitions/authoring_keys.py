@@ -40,6 +40,7 @@ class ScheduleKeys(TypedDict, total=False):
     produces: str | Sequence[str]
     consumes: str | Sequence[str]
     webhook: str | Mapping[str, Any]
+    on_file: str | Mapping[str, Any]
     max_active_runs: int
     enabled: bool
     params: Mapping[str, Any]

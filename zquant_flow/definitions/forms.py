@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 
 from zquant_flow.core.approval import OnTimeout
 from zquant_flow.core.expressions import bare
+from zquant_flow.core.globs import fault_of as fault_of_glob
 from zquant_flow.core.model import (
     At,
     Catchup,
@@ -36,10 +37,7 @@ from zquant_flow.definitions.durations import parse_duration
 from zquant_flow.definitions.faults import did_you_mean
 from zquant_flow.wording import say
 
-PLANNED = (
-    "notify",
-    "on_file",
-)
+PLANNED = ("notify",)
 """Words that are reserved, and refused until they do something."""
 
 UNBOUNDED = "none"
@@ -472,6 +470,33 @@ class WebhookForm(Form):
 Hook = Annotated[WebhookForm, BeforeValidator(_name_alone, json_schema_input_type=HookName | WebhookForm)]
 
 
+def _glob_alone(value: Any) -> Any:
+    return {"glob": value} if isinstance(value, str) else value
+
+
+def _glob(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(say("a glob is text, such as inbox/*.csv"))
+    if (fault := fault_of_glob(value)) is not None:
+        raise ValueError(fault)
+    return value
+
+
+GlobText = Annotated[str, *_typed(_glob, type="string", minLength=1, examples=["inbox/*.csv"])]
+
+
+class OnFileForm(Form):
+    """The files whose coming is waited for, and how long they have to stand still."""
+
+    glob: GlobText
+    settle: Duration | None = None
+
+
+OnFileWords = Annotated[
+    OnFileForm, BeforeValidator(_glob_alone, json_schema_input_type=GlobText | OnFileForm)
+]
+
+
 class TaskForm(ActionForm):
     name: Name
     task_type: TaskType | None = None
@@ -495,6 +520,7 @@ class TaskForm(ActionForm):
     produces: Names | None = None
     consumes: Names | None = None
     webhook: Hook | None = None
+    on_file: OnFileWords | None = None
     max_active_runs: Annotated[int, Field(strict=True, ge=1, le=1_000)] | None = None
     expected_within: Positive | None = None
     enabled: bool = True

@@ -80,8 +80,9 @@ class InotifyTree:
     watched on that thread before their event is passed on, so that a scan after the event misses nothing.
     """
 
-    def __init__(self, root: str, on_event: Callable[[Event], None]) -> None:
-        self._root, self._on_event = root, on_event
+    def __init__(self, root: str, on_event: Callable[[Event], None], *, depth: int | None = None) -> None:
+        """`depth`: so many folders below the root are watched; None: all."""
+        self._root, self._on_event, self._depth = root, on_event, depth
         self._id = CallbackId(id(self))
         self._lock = threading.Lock()
         self._path_of: dict[WatchDescriptor, str] = {}
@@ -147,6 +148,8 @@ class InotifyTree:
         left = [path]
         while left:
             path = left.pop()
+            if self._is_too_deep(path):
+                continue
             full = os.path.join(self._root, path) if path else self._root
             try:
                 self._watch(path, full)
@@ -161,7 +164,7 @@ class InotifyTree:
                     raise
 
     def _watch(self, path: str, full: str) -> None:
-        if self._fd is None or len(full) > 4000:
+        if self._fd is None or len(full) > 4000 or self._is_too_deep(path):
             return
         with self._lock:
             if path in self._watched:
@@ -170,6 +173,9 @@ class InotifyTree:
         with self._lock:
             self._path_of[descriptor] = path
             self._watched.add(path)
+
+    def _is_too_deep(self, path: str) -> bool:
+        return self._depth is not None and path != "" and path.count("/") >= self._depth
 
     def _forget_below(self, path: str) -> None:
         """A folder that was moved away is still watched, under a name that is no longer true."""

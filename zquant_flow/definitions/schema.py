@@ -27,7 +27,7 @@ from zquant_flow.core.model import (
 from zquant_flow.core.params import Param
 from zquant_flow.core.references import references
 from zquant_flow.definitions.actions import Executors, build_action, build_retry
-from zquant_flow.definitions.arrivals import build_webhook, given_by_arrivals
+from zquant_flow.definitions.arrivals import build_on_file, build_webhook, given_by_arrivals
 from zquant_flow.definitions.clothes import Dressed, undress
 from zquant_flow.definitions.faults import DefinitionErrors, FieldError, Path
 from zquant_flow.definitions.forms import WORKFLOW_KEYS, TaskForm
@@ -45,7 +45,7 @@ Origin = Literal["file", "rest"]
 NOTHING_TO_RUN = "nothing_to_run"
 SCHEDULE_MISSING = "schedule_missing"
 REST_MAX_RETRIES = 3
-EVENT_WORDS = ("after", "consumes", "webhook")
+EVENT_WORDS = ("after", "consumes", "webhook", "on_file")
 """What starts a task besides a schedule."""
 _STARTS = (*SCHEDULE_WORDS, *EVENT_WORDS)
 
@@ -142,7 +142,8 @@ class _Builder:
             params, required, scheduled=schedule is not None or bool(form.after or form.consumes)
         )
         webhook = build_webhook(form.webhook, {*params, *specs}, self.errors, typed=bool(specs))
-        self.errors += given_by_arrivals(webhook, required - params.keys())
+        on_file = build_on_file(form.on_file, specs, self.errors)
+        self.errors += given_by_arrivals(webhook, on_file, required - params.keys())
         if form.overlap is Overlap.ALLOW and form.max_active_runs is not None:
             message = say("`overlap: allow` has no limit: use queue or skip with max_active_runs")
             self._fault(("max_active_runs",), message, "conflict")
@@ -160,6 +161,7 @@ class _Builder:
             produces=tuple(dict.fromkeys(form.produces or ())),
             consumes=tuple(dict.fromkeys(form.consumes or ())),
             webhook=webhook,
+            on_file=on_file,
             max_active_runs=form.max_active_runs,
             expected_within=form.expected_within,
             action=action,

@@ -37,6 +37,7 @@ _ORDER = [
     "consumes",
     "produces",
     "webhook",
+    "on_file",
     "max_active_runs",
     "enabled",
     "params",

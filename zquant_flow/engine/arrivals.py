@@ -1,23 +1,29 @@
-"""What comes from outside and starts tasks? Requests to webhooks."""
+"""What comes from outside and starts tasks? Requests to webhooks, and files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from zquant_flow.core.expressions import compute
+from zquant_flow.core.instants import from_micros
 from zquant_flow.core.model import Webhook
 from zquant_flow.core.params import checked
 from zquant_flow.core.references import resolve
 from zquant_flow.core.status import TriggerType
+from zquant_flow.definitions.arrivals import FILE
 from zquant_flow.engine import rows
 from zquant_flow.engine.controls import Controls
-from zquant_flow.engine.events import QUEUE_LIMIT
+from zquant_flow.engine.events import ACTOR, QUEUE_LIMIT
+from zquant_flow.engine.found_files import FileFacts
 from zquant_flow.engine.keys import Key
 from zquant_flow.engine.memory import Task
 from zquant_flow.errors import Conflict, ExpressionError, HookNotFound, ParamsError, WrongState
-from zquant_flow.store import queries
+from zquant_flow.store import queries, seen_files
 from zquant_flow.wording import say
+
+GRANULARITY_NS = 20_000_000
+"""Instants of file systems are behind the clock by up to a tick of the kernel."""
 
 
 class Arrivals(Controls):
@@ -65,6 +71,77 @@ class Arrivals(Controls):
             return generation
 
         return int(self._call(work))
+
+    def take_files(self, task_id: int, files: Sequence[FileFacts]) -> list[FileFacts]:
+        """Start an execution for each of these files that is new to the task; those that are done with, oldest first.
+
+        The others have to come again: as many wait already as may. What was there before the task waited for files, or
+        came while it was disabled, starts nothing.
+        """
+
+        def work() -> list[FileFacts]:
+            self._refuse_resting()
+            task = self._memory.tasks.get(task_id)
+            if task is None or task.definition.on_file is None:
+                return []
+            known = seen_files.among(self._engine.database, task_id, [file.path for file in files])
+            done: list[FileFacts] = []
+            for file in files:
+                if known.get(file.path) != file.identity:
+                    is_new = task.enabled and _is_since(file, task.files_since or 0)
+                    if is_new and len(task.queue) + len(task.held) >= QUEUE_LIMIT:
+                        break
+                    self._see(task, file, self._begin_for(task, file) if is_new else None)
+                done.append(file)
+            return done
+
+        found: list[FileFacts] = self._call(work)
+        return found
+
+    def forget_files(self, task_id: int, paths: Iterable[str]) -> None:
+        """These have been gone for long: one of that name is a new one."""
+        gone = [{"b_task_id": task_id, "b_path": path} for path in paths]
+        self._call(lambda: self._memory.batch.files_gone.extend(gone))
+
+    def forget_other_files(self, task_ids: Collection[int]) -> None:
+        """Keep in mind the files of these tasks alone: no other waits for any."""
+        self._call(lambda: seen_files.forget_others(self._engine.database, task_ids, term=self._memory.term))
+
+    def _begin_for(self, task: Task, file: FileFacts) -> int | None:
+        """The execution for a file; None where the task does not take what a file gives."""
+        definition = task.definition
+        takes = not definition.param_specs or FILE in {**definition.param_specs, **definition.params}
+        params = {FILE: file.path} if takes else {}
+        event = {
+            "kind": "file",
+            "file": file.path,
+            "size": file.size,
+            "modified": from_micros(file.mtime_ns // 1000).isoformat(),
+        }
+        try:
+            checked(definition.param_specs, definition.params, params)  # before anything is decided
+        except ParamsError as exc:
+            self._note("file_refused", ACTOR, task_id=task.id, detail=f"{file.path}: {exc.detail}")
+            return None
+        execution = self._lifecycle.create(
+            task,
+            TriggerType.EVENT,
+            actor=ACTOR,
+            params=params,
+            event=event,
+            wait=len(task.active) >= task.limit,
+        )
+        return execution.id
+
+    def _see(self, task: Task, file: FileFacts, execution_id: int | None) -> None:
+        batch = self._memory.batch
+        batch.files_gone.append({"b_task_id": task.id, "b_path": file.path})
+        batch.files_seen.append(rows.seen(self._memory, task, file, execution_id))
+
+
+def _is_since(file: FileFacts, since: int) -> bool:
+    """Whether the file has come to be, or into place, since that instant (microseconds)."""
+    return file.ctime_ns + GRANULARITY_NS >= since * 1000
 
 
 def _hook_of(task: Task) -> Webhook:

@@ -16,6 +16,7 @@ from zquant_flow.config import Settings
 from zquant_flow.engine.ahead import Ahead, lock_data_folder
 from zquant_flow.engine.authored import Authored
 from zquant_flow.engine.drift import Drift
+from zquant_flow.engine.filewatch import FileWatch
 from zquant_flow.engine.folder import TasksFolder
 from zquant_flow.engine.housekeeping import Housekeeping, Policy, hidden_tasks
 from zquant_flow.engine.mirror import Mirror
@@ -45,6 +46,7 @@ class Scheduler:
     authored: Authored
     housekeeping: Housekeeping
     drift: Drift
+    files: FileWatch | None
     notices: Notices
     _lock: IO[str] | None = None
     _heir: threading.Thread | None = None
@@ -89,6 +91,9 @@ class Scheduler:
                 log.exception("the tasks folder can't be watched", extra={"action": "folder_failed"})
                 raise
             self.housekeeping.start()
+            if self.files is not None:
+                self.engine.listen(self.files.committed)
+                self.files.start()
             self.engine.calendars.on_change = self.engine.take_calendars
             self.engine.calendars.start()
         log.info("the tasks folder %s counts", self.settings.tasks_dir, extra={"action": "duties_taken"})
@@ -108,6 +113,8 @@ class Scheduler:
         if self._heir is not None:
             self._heir.join()
         self.notices.stop()
+        if self.files is not None:
+            self.files.stop()
         self.drift.stop()
         self.housekeeping.stop()
         self.engine.calendars.stop()
@@ -171,6 +178,9 @@ def assemble(
             delete_tasks=hidden_tasks(engine),
         ),
         notices=notices,
+        files=FileWatch(operations, database, settings.tasks_dir, SystemClock(), now=engine.now)
+        if watch and fires
+        else None,
         drift=Drift(database, settings.tasks_dir, engine, mirror),
         _lock=ahead.lock,
     )

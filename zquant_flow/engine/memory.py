@@ -47,6 +47,8 @@ class Task:
     latest_id: int | None = None
     latest_status: str | None = None
     latest_time: int | None = None
+    files_since: int | None = None
+    """Files that were there before do not start it; None where it waits for none."""
     seen_until: int | None = None
     """The newest logical time that has fired; None until it is asked for."""
 

@@ -33,7 +33,10 @@ ADHOC = "\x1f"
 """Stands between name and digest in the names of hidden tasks; no name of a user can have it."""
 CALENDARS = "../calendars/"
 """Where load errors of local calendars stand: no path below the tasks folder begins so."""
-_TAKEN_OVER = ("version", "definition", "folder", "enabled", "anchor", "cursor", "idle_since", "next_fire")
+_TAKEN_OVER = (
+    *("version", "definition", "folder", "enabled", "anchor", "cursor", "idle_since", "next_fire"),
+    "files_since",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,6 +396,7 @@ def _task_row(entry: Entry, task: Task, actor: str, now: int) -> dict[str, Any]:
         "cursor": task.cursor,
         "idle_since": task.idle_since,
         "next_fire": task.next_fire,
+        "files_since": task.files_since,
         "updated_by": actor,
         "updated_time": now,
     }

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from zquant_flow.core.status import Status, TriggerType
+from zquant_flow.engine.found_files import FileFacts
 from zquant_flow.engine.memory import Execution, Memory, Reused, Task
 from zquant_flow.store.batch import Row
 
@@ -316,6 +317,18 @@ def rotated(memory: Memory, task: Task, generation: int, actor: str) -> Row:
         "hook_generation": generation,
         "updated_by": actor,
         "updated_time": memory.now,
+    }
+
+
+def seen(memory: Memory, task: Task, file: FileFacts, execution_id: int | None) -> Row:
+    """The task has run for this file, or need not."""
+    return {
+        "task_id": task.id,
+        "path": file.path,
+        "size": file.size,
+        "mtime_ns": file.mtime_ns,
+        "execution_id": execution_id,
+        "seen_time": memory.now,
     }
 
 

@@ -38,6 +38,7 @@ def new_task(entry: Entry, now: int) -> Task:
         anchor=_cut(now),
         cursor=now,
         idle_since=None if enabled else now,
+        files_since=None if entry.definition.on_file is None else now,
         seen_until=0,
     )
 
@@ -58,6 +59,7 @@ def task_of(entry: Entry, row: Any) -> Task:
         latest_id=row.latest_execution_id,
         latest_status=row.latest_status,
         latest_time=row.latest_time,
+        files_since=row.files_since,
     )
 
 
@@ -73,6 +75,8 @@ def changed_task(entry: Entry, before: Task, now: int) -> tuple[Task, list[Span]
     elif task.idle and not before.idle:
         task.idle_since = now
     _follow_schedule(task, before.definition, now)
+    if (task.definition.on_file, task.folder) != (before.definition.on_file, before.folder):
+        task.files_since = None if task.definition.on_file is None else now
     return task, spans
 
 
@@ -82,7 +86,7 @@ def returned_task(entry: Entry, row: Any, before: TaskDef, now: int) -> tuple[Ta
     spans = list(idle_span(replace(archived, definition=before), row.archived_at)) if archived.idle else []
     if before.schedule is not None and row.archived_at < now:
         spans.append((row.archived_at, now, SkipReason.ARCHIVED))
-    task = replace(archived, cursor=now)
+    task = replace(archived, cursor=now, files_since=None if entry.definition.on_file is None else now)
     if entry.definition.enabled != before.enabled:
         task.enabled = entry.definition.enabled
     task.idle_since = now if task.idle else None

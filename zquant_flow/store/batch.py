@@ -40,6 +40,7 @@ from zquant_flow.store.tables import (
     fires,
     idempotency_keys,
     letters,
+    seen_files,
     signals,
     tasks,
 )
@@ -89,6 +90,8 @@ class Batch:
     hooks: list[Row] = field(default_factory=list)
     audit: list[Row] = field(default_factory=list)
     keys: list[Row] = field(default_factory=list)
+    files_gone: list[Row] = field(default_factory=list)
+    files_seen: list[Row] = field(default_factory=list)
     signals_gone: list[Row] = field(default_factory=list)
     signals: list[Row] = field(default_factory=list)
     letters: list[Row] = field(default_factory=list)
@@ -258,6 +261,13 @@ _STATEMENTS: Mapping[str, tuple[Executable, bool]] = {
     ),
     "audit": (insert(audit), True),
     "keys": (insert(idempotency_keys), True),
+    "files_gone": (
+        delete(seen_files).where(
+            seen_files.c.task_id == bindparam("b_task_id"), seen_files.c.path == bindparam("b_path")
+        ),
+        False,
+    ),
+    "files_seen": (insert(seen_files), True),
     "signals_gone": (delete(signals).where(signals.c.task_id == bindparam("b_task_id")), False),
     "signals": (insert(signals), True),
     "letters": (insert(letters), True),

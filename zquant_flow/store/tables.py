@@ -72,10 +72,12 @@ tasks = Table(
     Column("change_seq", BigInteger, nullable=False, server_default="0"),
     Column("adhoc", Boolean, nullable=False, server_default=text("false")),
     Column("hook_generation", Integer, nullable=False, server_default="0"),
+    Column("files_since", BigInteger),
 )
 """`anchor`: where intervals count from; `cursor`: instants up to here are accounted for in the ledger; `idle_since`: since
 when the task is disabled, paused or archived (its fires until now are one span); `adhoc`: it stands for a definition that
-was run without being registered, and is archived from its birth; `hook_generation`: the secret of its webhook is made from it."""
+was run without being registered, and is archived from its birth; `hook_generation`: the secret of its webhook is made from it; `files_since`: files
+that were there before do not start it."""
 
 Index("ix_tasks_change_seq", tasks.c.change_seq)
 Index("ix_tasks_next_fire", tasks.c.next_fire)
@@ -328,6 +330,19 @@ signals = Table(
     sqlite_with_rowid=False,
 )
 """What a task that waits for several others has got so far: `task:NAME` has ended, `data:NAME` was produced."""
+
+seen_files = Table(
+    "seen_files",
+    metadata,
+    Column("task_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("path", Text, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("execution_id", BigInteger),
+    Column("seen_time", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The files that a task has run for, or that were there before it waited for any: the same once more is no new one."""
 
 idempotency_keys = Table(
     "idempotency_keys",

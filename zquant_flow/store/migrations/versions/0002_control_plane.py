@@ -24,6 +24,7 @@ def upgrade() -> None:
     op.add_column("tasks", sa.Column("change_seq", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("tasks", sa.Column("adhoc", sa.Boolean(), nullable=False, server_default=sa.text("false")))
     op.add_column("tasks", sa.Column("hook_generation", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("tasks", sa.Column("files_since", sa.BigInteger()))
     op.add_column("load_errors", sa.Column("words", sa.Text()))
     op.add_column("executions", sa.Column("backfill_id", sa.BigInteger()))
     op.add_column("executions", sa.Column("event", sa.Text()))
@@ -147,6 +148,17 @@ def _create_what_engines_say() -> None:
         sa.Column("execution_id", sa.BigInteger(), nullable=False),
         sa.Column("logical_time", sa.BigInteger()),
         sa.PrimaryKeyConstraint("task_id", "source", name=op.f("pk_signals")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "seen_files",
+        sa.Column("task_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("mtime_ns", sa.BigInteger(), nullable=False),
+        sa.Column("execution_id", sa.BigInteger()),
+        sa.Column("seen_time", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("task_id", "path", name=op.f("pk_seen_files")),
         sqlite_with_rowid=False,
     )
     op.create_table(
