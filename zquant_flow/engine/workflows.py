@@ -230,7 +230,9 @@ class Workflows:
             self._work_off(execution, run)
 
     def _work_off(self, execution: Execution, run: Run) -> None:
-        for _ in range(min(AT_ONCE, len(run.backlog))):
+        for _ in range(AT_ONCE):
+            if not run.backlog:
+                break
             node, reason = run.backlog.popleft()
             if reason is not None:
                 self._skipped(execution, node, reason)
