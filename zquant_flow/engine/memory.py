@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zquant_flow.clock import Clock
+from zquant_flow.core.estimates import Shares
 from zquant_flow.core.graph import Plan
 from zquant_flow.core.model import Action, Overlap, TaskDef
 from zquant_flow.core.progress import Progress, SkipReason
@@ -100,6 +101,14 @@ class Execution:
     started_monotonic: float = 0.0
     waiting_for: str | None = None
     percent: float | None = None
+    news: dict[str, Any] | None = None
+    """What its attempt has told last."""
+    reported: float = 0.0
+    """When its progress was last written (monotonic)."""
+    attempt_monotonic: float = 0.0
+    paused_since: float | None = None
+    stood_still: float = 0.0
+    """Seconds that it was paused: of a workflow in all, else in this attempt."""
     pausing: bool = False
     """It was asked to stand still, and does not yet; one that another engine has handed over, also before it starts."""
     terminating: str | None = None
@@ -161,8 +170,10 @@ class Run:
     results: dict[str, Any] = field(default_factory=dict)
     occupied: int = 0
     """Nodes started and not ended, and those handed to the dispatcher."""
-    reported: float = 0.0
-    """When its progress last went to the store (monotonic)."""
+    shares: Shares | None = None
+    """How far it is, by what its nodes took before."""
+    usual: float | None = None
+    """Seconds that it took before."""
 
 
 @dataclass(frozen=True, slots=True)

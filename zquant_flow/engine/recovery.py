@@ -156,6 +156,9 @@ class _Recovery:
             if Status(row.status) in FINAL
         ]
         started = [position[row.node] for row in below if Status(row.status) not in FINAL]
+        assert run.shares is not None
+        for node, _ in ended:
+            run.shares.end(node)
         run.occupied = len(started)
         for row in below:
             if row.node in run.wanted and Status(row.status) in FINAL:

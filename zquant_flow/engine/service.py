@@ -48,6 +48,7 @@ from zquant_flow.engine.registration import Registrar
 from zquant_flow.engine.resuming import Resuming
 from zquant_flow.engine.scheduler import Scheduler
 from zquant_flow.engine.situations import Situations
+from zquant_flow.engine.weights import Weights
 from zquant_flow.engine.worker import Backend, Frame, Worker
 from zquant_flow.errors import NotLeading, RunnerUnavailable, Unavailable, ZquantFlowError
 from zquant_flow.failpoints import reached
@@ -134,6 +135,7 @@ class Engine:
         self.keys = Keys(database, self.memory)
         self.lifecycle = Lifecycle(self.memory, self._dispatcher, self._wake_after, self.resuming.successes)
         self.lifecycle.workflows.aside = self._do_aside
+        self.lifecycle.workflows.past = Weights(database, clock).of
         self.letters = Letters(database, self.memory, self.lifecycle, self._dispatcher, self.lease)
         if self.lease.shared:
             self.lifecycle.elsewhere = self.letters

@@ -11,6 +11,7 @@ from collections import ChainMap, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from zquant_flow.core.estimates import Shares
 from zquant_flow.core.expressions import evaluate
 from zquant_flow.core.graph import Plan, plan_workflow
 from zquant_flow.core.model import Action, Node, TaskDef, Workflow, overridden
@@ -24,6 +25,7 @@ from zquant_flow.engine.dispatcher import Dispatcher
 from zquant_flow.engine.memory import UNBOUNDED, Execution, Memory, Reused, Run, Task
 from zquant_flow.engine.scope import SessionDays, compute, scope_within
 from zquant_flow.errors import ExpressionError, ZquantFlowError
+from zquant_flow.store.durations import PastRuns
 from zquant_flow.wording import say
 
 PLANS_KEPT = 200
@@ -31,8 +33,6 @@ LARGE = 2000
 """A workflow of more nodes is planned beside the engine's thread."""
 AT_ONCE = 1000
 """Decisions about nodes that one run has carried out in a turn: others wait for it."""
-PROGRESS_INTERVAL = 0.25
-"""Seconds between two writes of a workflow's progress."""
 
 WHY_ENDED = {
     "terminated": "terminated by request",
@@ -73,6 +73,8 @@ class Steps(Protocol):
     def resume(self, execution: Execution) -> None: ...
     def go_on(self, execution: Execution) -> None: ...
     def acknowledged(self, execution: Execution, status: Status) -> None: ...
+    def advanced(self, execution: Execution) -> None: ...
+    def advanced_last(self, execution: Execution) -> None: ...
 
 
 class Workflows:
@@ -96,6 +98,8 @@ class Workflows:
         self._reusable = reusable
         self.session_days: SessionDays = lambda execution: {}
         """The trading sessions around an execution, for expressions."""
+        self.past: Callable[[int, int, int], PastRuns] = lambda task_id, version, size: PastRuns({}, None)
+        """How long a version of a workflow, of so many nodes, and its nodes took before."""
         self.aside: Callable[[Callable[[], object], Callable[[], None]], None] | None = None
         """Does what takes long outside of the engine's thread, then something inside of it; None where there is no other."""
         self._plans: dict[tuple[int, int], tuple[Plan, frozenset[str]]] = {}
@@ -113,8 +117,14 @@ class Workflows:
             workflow_type=workflow.workflow_type,
             on_failure=workflow.on_failure,
         )
+        past = self.past(execution.task.id, execution.version, len(plan))
         return Run(
-            plan=plan, progress=progress, max_parallel=workflow.max_parallel or UNBOUNDED, wanted=wanted
+            plan=plan,
+            progress=progress,
+            max_parallel=workflow.max_parallel or UNBOUNDED,
+            wanted=wanted,
+            shares=Shares(plan.names, past.nodes),
+            usual=past.whole,
         )
 
     def _plan(self, execution: Execution, workflow: Workflow) -> tuple[Plan, frozenset[str]]:
@@ -169,6 +179,8 @@ class Workflows:
             name = run.plan.names[reused.node]
             if name in run.wanted:
                 run.results[name] = {"result": json.loads(reused.result) if reused.result else None}
+            assert run.shares is not None
+            run.shares.end(reused.node)
         return run.progress.restore([(reused.node, Status.SUCCESS) for reused in found], ())
 
     def go_on(self, execution: Execution, step: Step) -> None:
@@ -242,6 +254,8 @@ class Workflows:
             self._behind.pop(execution.id, None)
 
     def _skipped(self, execution: Execution, node: int, reason: SkipReason) -> None:
+        assert execution.run is not None and execution.run.shares is not None
+        execution.run.shares.end(node)
         self._memory.batch.nodes_skipped.append(
             rows.node_skipped(self._memory, execution, node, reason.value)
         )
@@ -369,6 +383,8 @@ class Workflows:
         run = parent.run
         assert run is not None
         run.children.pop(child.node, None)
+        assert run.shares is not None
+        run.shares.end(child.node)
         name = run.plan.names[child.node]
         if name in run.wanted:
             run.results[name] = {"result": None if result is None else json.loads(result)}
@@ -409,12 +425,13 @@ class Workflows:
         run = execution.run
         assert run is not None
         if not run.progress.finished or run.backlog:
-            if self._memory.clock.monotonic() - run.reported >= PROGRESS_INTERVAL:
-                self._report(execution, run)
+            if run.progress.settled:
+                self._steps.advanced(execution)
             return
         if execution.id not in self._memory.executions:
             return
-        self._report(execution, run)
+        if run.progress.settled:
+            self._steps.advanced_last(execution)
         if execution.terminating is not None:
             self._steps.end(
                 execution,
@@ -438,14 +455,16 @@ class Workflows:
                 error=f"{run.progress.failures} of {total} nodes did not succeed",
             )
 
-    def _report(self, execution: Execution, run: Run) -> None:
-        """Write a workflow's progress: while it runs at most four times a second, and at its end."""
-        if not run.progress.settled:
-            return
-        run.reported = self._memory.clock.monotonic()
+    def progress_of(self, execution: Execution) -> tuple[float, float | None, dict[str, Any]]:
+        """How far a workflow is: its share by weight, which never falls; how long it usually takes; and what to write."""
+        run = execution.run
+        assert run is not None and run.shares is not None
+        under_way = ((node, child.percent) for node, child in run.children.items() if child.percent)
+        percent = max(execution.percent or 0.0, 100.0 * run.shares.share(under_way))
+        execution.percent = percent
         total, settled = len(run.plan), run.progress.settled
-        facts = {"percent": 100.0 * settled / total, "total_items": total, "processed_items": settled}
-        self._memory.batch.progress.append(rows.progressed(self._memory, execution, facts))
+        facts = {"percent": percent, "total_items": total, "processed_items": settled}
+        return percent / 100, run.usual, facts
 
     def stalls(self, execution: Execution) -> bool:
         """Whether it has to wait because the workflow around it is paused; it goes on with that one."""
