@@ -179,3 +179,23 @@ def test_a_settings_file_that_is_no_toml_is_one_plain_line(folder: Path) -> None
     done = zqf(folder, "validate")
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
     assert "zquant-flow.toml can't be read" in done.stderr
+
+
+def test_next_says_what_a_task_runs_after(folder: Path) -> None:
+    tasks = folder / "tasks"
+    (tasks / "a.yaml").write_text(
+        "name: a\ncommand: 'true'\ncron: '0 1 * * *'\n---\nname: b\ncommand: 'true'\n"
+    )
+    (tasks / "c.yaml").write_text("name: c\nafter: [a, b]\nconsumes: [bars]\ncommand: 'true'\n")
+    (tasks / "d.yaml").write_text(
+        "name: one two three four five\ncommand: 'true'\ncron: '0 1 * * *'\nafter: a\n"
+    )
+    assert zqf(folder, "next", "c").stdout == "runs after a, b, bars\n"
+    assert json.loads(zqf(folder, "next", "c", "--json").stdout) == {"fires": []}
+    both = zqf(
+        folder, "next", "one two three four five", "-n", "1", "--from", "2026-01-01"
+    ).stdout.splitlines()
+    assert both[0] == "runs after a"
+    assert both[2].endswith("2026-01-01 01:00:00Z")
+    refused = zqf(folder, "next", "b")
+    assert (refused.returncode, refused.stderr) == (2, "error: task 'b' has no schedule\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from zquant_flow.executors.context import Context, Terminated, current
@@ -90,3 +92,28 @@ def test_a_stream_without_length_is_tracked_without_percent() -> None:
     context = Context(ORDER, Link())
     assert list(context.track(iter("ab"), "letters")) == ["a", "b"]
     assert context.values == {"current_item": "letters", "processed_items": 2}
+
+
+def test_the_expected_end_does_not_count_the_time_that_it_stood_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(
+        "zquant_flow.executors.context.time", SimpleNamespace(monotonic=lambda: now[0], time=lambda: now[0])
+    )
+
+    class Slow(Link):
+        def wait(self, context: Context) -> None:
+            now[0] += 1000
+            super().wait(context)
+
+    link = Slow()
+    context = Context(ORDER, link)
+    link.requests = ["", "pause", "resume"]
+    for _ in context.track(range(4)):
+        now[0] += 10  # the work of a step; the second one waits before it
+        if context.values and context.values["processed_items"] == 1:
+            break
+    assert context.values is not None
+    # ten seconds for the first of four: thirty more, from 1,110
+    assert context.values["estimated_end"] == (1110 + 30) * 1_000_000

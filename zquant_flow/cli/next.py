@@ -12,12 +12,12 @@ from zoneinfo import ZoneInfo
 from zquant_flow.cli.language import language, shown, t
 from zquant_flow.cli.validate import calendars_here
 from zquant_flow.config import Settings, load_settings, zone_named
-from zquant_flow.core.model import Rule, Schedule
+from zquant_flow.core.model import Rule, Schedule, TaskDef
 from zquant_flow.core.schedule import Times, Timetable, validate
 from zquant_flow.core.sessions import Sessions
 from zquant_flow.core.words import describe
 from zquant_flow.definitions.calendars import horizon_message
-from zquant_flow.errors import BadRequest
+from zquant_flow.errors import BadRequest, ScheduleError
 from zquant_flow.wording import say
 
 
@@ -27,7 +27,12 @@ def show_next(
     """Print the next fires of an expression or task; 0, or raises an error of ours."""
     settings = load_settings(tasks_dir=tasks_dir)
     default = zone_named(tz) if tz else settings.zone
-    schedule = _schedule(target, settings.tasks_dir)
+    task = _task(target, settings.tasks_dir)
+    schedule = _cron(target) if task is None else task.schedule
+    if task is not None and (schedule is None or as_json is False):
+        _say_what_starts_it(task, as_json=as_json)
+    if schedule is None:
+        return 0
     times = Times(zone=default, calendars=_calendars(schedule, settings))
     zone = times.table(schedule, datetime.now(UTC)).zone
     begin = (start if start.tzinfo else start.replace(tzinfo=zone)) if start else datetime.now(UTC)
@@ -70,24 +75,51 @@ def _fires(table: Timetable, begin: datetime, count: int) -> list[datetime]:
     return found
 
 
-def _schedule(target: str, tasks_dir: Path) -> Schedule:
-    words = target.split()
-    if target.startswith("@") or len(words) in (5, 6):
-        schedule = Schedule(rules=(Rule(cron=target),))
-        validate(schedule, ZoneInfo("UTC"))
-        return schedule
+def _say_what_starts_it(task: TaskDef, *, as_json: bool) -> None:
+    """What it runs after, of a task that follows others. Raises BadRequest for one that nothing starts."""
+    after = task.after.tasks if task.after is not None else ()
+    if task.schedule is None and not after and not task.consumes:
+        raise BadRequest(say("task {name!r} has no schedule", name=task.name))
+    if as_json:
+        sys.stdout.write(json.dumps({"fires": []}) + "\n")
+    elif after or task.consumes:
+        sys.stdout.write(t("runs after {names}", names=", ".join((*after, *task.consumes))) + "\n")
+
+
+def _cron(text: str) -> Schedule:
+    schedule = Schedule(rules=(Rule(cron=text),))
+    validate(schedule, ZoneInfo("UTC"))
+    return schedule
+
+
+def _task(target: str, tasks_dir: Path) -> TaskDef | None:
+    """The task of that name; None where it is an expression. A name of five words is one that no expression is."""
+    looks_like_cron = target.startswith("@") or len(target.split()) in (5, 6)
+    if looks_like_cron:
+        try:
+            _cron(target)
+        except ScheduleError:
+            found = _named(target, tasks_dir)
+            if found is None:
+                raise
+            return found
+        return None
+    found = _named(target, tasks_dir)
+    if found is None:
+        raise BadRequest(
+            say(
+                "{word!r} is neither a cron expression (5 fields, or 6 with seconds first) nor a task in {folder}",
+                word=target,
+                folder=str(tasks_dir),
+            )
+        )
+    return found
+
+
+def _named(name: str, tasks_dir: Path) -> TaskDef | None:
     from zquant_flow.cli.validate import load_folder
 
-    for file in load_folder(tasks_dir):
-        for loaded in file.definitions:
-            if loaded.task.name == target:
-                if loaded.task.schedule is None:
-                    raise BadRequest(say("task {name!r} has no schedule", name=target))
-                return loaded.task.schedule
-    raise BadRequest(
-        say(
-            "{word!r} is neither a cron expression (5 fields, or 6 with seconds first) nor a task in {folder}",
-            word=target,
-            folder=str(tasks_dir),
-        )
-    )
+    if not tasks_dir.is_dir():
+        return None
+    found = (loaded.task for file in load_folder(tasks_dir) for loaded in file.definitions)
+    return next((task for task in found if task.name == name), None)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from zquant_flow.core.estimates import Shares
 from zquant_flow.core.fan import items_of
 from zquant_flow.core.graph import Alike, plan_items
 from zquant_flow.core.model import Node, TriggerRule, Workflow, WorkflowType
@@ -59,6 +60,7 @@ def _run_over(workflow: Workflow, node: Node, items: Sequence[Any]) -> Run:
         plan=plan,
         nodes=Alike(one, len(items)),
         progress=progress,
+        shares=Shares.alike(len(items)),
         max_parallel=node.max_parallel or _width(workflow),
         items=items,
         gathered=[None] * len(items),

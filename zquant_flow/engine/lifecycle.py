@@ -22,6 +22,7 @@ from zquant_flow.engine import rows
 from zquant_flow.engine.backfills import Backfills
 from zquant_flow.engine.dispatcher import Dispatcher
 from zquant_flow.engine.memory import Execution, Memory, Task
+from zquant_flow.engine.reporting import Reports
 from zquant_flow.engine.workflows import WHY_ENDED, Reusable, Workflows
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class Lifecycle:
         self.effects = Effects()
         self._wake = wake
         self.workflows = Workflows(memory, dispatcher, self, wake, reusable)
+        self.reports = Reports(memory, wake, self.workflows.progress_of)
         self.backfills = Backfills(memory, self)
         self.elsewhere: Elsewhere | None = None
         """The other engines; None while there can be none."""
@@ -87,6 +89,7 @@ class Lifecycle:
         self._doomed.clear()
         self._standing.clear()
         self.backfills.forget()
+        self.reports.forget()
         self.workflows.forget()
 
     def take_effects(self) -> Effects:
@@ -278,7 +281,7 @@ class Lifecycle:
         memory.executions[child.id] = child
         child.status = Status.RUNNING
         child.start_time = child.attempt_start = memory.now
-        child.started_monotonic = memory.clock.monotonic()
+        child.started_monotonic = child.attempt_monotonic = memory.clock.monotonic()
         child.row = rows.node_started(memory, child)
         memory.fresh.append(child)
         memory.batch.nodes_started.append(child.row)
@@ -289,6 +292,7 @@ class Lifecycle:
         execution.status = advance(execution.status, Status.RUNNING)
         execution.waiting_for = None
         execution.attempt_start = memory.now
+        execution.attempt_monotonic, execution.stood_still = memory.clock.monotonic(), 0.0
         if execution.start_time is None:
             execution.start_time = memory.now
             execution.started_monotonic = memory.clock.monotonic()
@@ -342,7 +346,8 @@ class Lifecycle:
             self._again(execution)
             return
         if outcome.get("progress"):
-            self.progressed({"id": execution.id, **outcome["progress"]})
+            self.reports.take(execution, dict(outcome["progress"]))
+        self.reports.write_last(execution)
         self.memory.batch.attempts.append(rows.attempted(execution, outcome))
         if kind == "success":
             self.end(execution, Status.SUCCESS, result=outcome.get("result"))
@@ -372,6 +377,7 @@ class Lifecycle:
     def _retry(self, execution: Execution, action: Action, kind: str) -> None:
         delay = retry_delay(action.retry, execution.retry_count, random.random())  # noqa: S311
         execution.retry_count += 1
+        execution.percent = None
         execution.status = advance(execution.status, Status.PENDING)
         execution.waiting_for = "shutdown" if kind == "shutdown" else "retry"
         until = self.memory.now + int(delay / timedelta(microseconds=1))
@@ -593,17 +599,34 @@ class Lifecycle:
             return
         execution.status = advance(execution.status, status)
         execution.pausing = False
+        self._stand_still(execution)
         self.memory.updates(execution).paused.append(rows.paused(self.memory, execution))
         self._note_latest(execution)
 
+    def _stand_still(self, execution: Execution) -> None:
+        """Its clock stands while it is paused."""
+        now = self.memory.clock.monotonic()
+        if execution.status is Status.PAUSED:
+            execution.paused_since = now
+        elif execution.paused_since is not None:
+            execution.stood_still += now - execution.paused_since
+            execution.paused_since = None
+        if execution.news is not None or execution.run is not None:
+            self.reports.note(execution)
+
     def progressed(self, facts: dict[str, Any]) -> None:
-        """Take one progress report of the backend."""
+        """Take one progress report of the backend; what an attempt has said that is over is nobody's."""
         execution = self.memory.executions.get(facts["id"])
-        if execution is None:
-            return
-        if "percent" in facts:
-            execution.percent = rows.percent(facts["percent"])
-        self.memory.batch.progress.append(rows.progressed(self.memory, execution, facts))
+        if execution is not None and facts.get("attempt") in (None, execution.retry_count + 1):
+            self.reports.take(execution, facts)
+
+    def advanced(self, execution: Execution) -> None:
+        """A workflow is further."""
+        self.reports.note(execution)
+
+    def advanced_last(self, execution: Execution) -> None:
+        """A workflow is at its end."""
+        self.reports.write(execution)
 
     def _note_latest(self, execution: Execution) -> None:
         task = execution.task

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zquant_flow.clock import Clock
+from zquant_flow.core.estimates import Shares
 from zquant_flow.core.graph import Plan
 from zquant_flow.core.model import Action, Node, Overlap, TaskDef
 from zquant_flow.core.progress import Progress, SkipReason
@@ -102,6 +103,14 @@ class Execution:
     started_monotonic: float = 0.0
     waiting_for: str | None = None
     percent: float | None = None
+    news: dict[str, Any] | None = None
+    """What its attempt has told last."""
+    reported: float = 0.0
+    """When its progress was last written (monotonic)."""
+    attempt_monotonic: float = 0.0
+    paused_since: float | None = None
+    stood_still: float = 0.0
+    """Seconds that it was paused: of a workflow in all, else in this attempt."""
     pausing: bool = False
     """It was asked to stand still, and does not yet; one that another engine has handed over, also before it starts."""
     terminating: str | None = None
@@ -158,6 +167,8 @@ class Run:
     plan: Plan
     nodes: Sequence[Node]
     progress: Progress
+    shares: Shares
+    """How far it is, by what its nodes took before."""
     max_parallel: int
     items: Sequence[Any] | None = None
     """What a node with `for_each` runs for; None for a workflow."""
@@ -178,8 +189,8 @@ class Run:
     results: dict[str, Any] = field(default_factory=dict)
     occupied: int = 0
     """Nodes started and not ended, and those handed to the dispatcher."""
-    reported: float = 0.0
-    """When its progress last went to the store (monotonic)."""
+    usual: float | None = None
+    """Seconds that it took before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,6 +156,7 @@ class _Recovery:
                 continue
             as_seen = node, seen_above(run.nodes[node], Status(row.status))
             (ended if row.reused_from is None else past).append(as_seen)
+            run.shares.end(node)
             keep_result(run, node, row.result)
         run.occupied = sum(takes_place(run, node) for node in started)
         self._steps[execution.id] = run.progress.restore(

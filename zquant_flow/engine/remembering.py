@@ -66,7 +66,11 @@ class Remembering:
             deadline=None if row.deadline_missed else row.deadline,
         )
         elapsed = 0.0 if row.start_time is None else max(0.0, (self._memory.now - row.start_time) / 1e6)
-        execution.started_monotonic = self._memory.clock.monotonic() - elapsed
+        monotonic = self._memory.clock.monotonic()
+        execution.started_monotonic = monotonic - elapsed
+        tried = 0.0 if row.attempt_start is None else max(0.0, (self._memory.now - row.attempt_start) / 1e6)
+        execution.attempt_monotonic = monotonic - tried
+        execution.paused_since = monotonic if execution.status is Status.PAUSED else None
         if parent is not None and parent.run is not None:
             parent.run.children[node] = execution
         return execution

@@ -199,9 +199,9 @@ def progressed(memory: Memory, execution: Execution, facts: dict[str, Any]) -> R
         "b_id": execution.id,
         "progress_percent": percent(get("percent")),
         "current_item": _words(get("current_item")),
-        "total_items": _count(get("total_items")),
-        "processed_items": _count(get("processed_items")),
-        "estimated_end_time": _count(get("estimated_end")),
+        "total_items": count(get("total_items")),
+        "processed_items": count(get("processed_items")),
+        "estimated_end_time": count(get("estimated_end")),
         "message": _words(get("message")),
         "updated_time": memory.now,
     }
@@ -386,7 +386,8 @@ def _words(value: Any) -> str | None:
     return storable(value[:1000]) if isinstance(value, str) else None
 
 
-def _count(value: Any) -> int | None:
+def count(value: Any) -> int | None:
+    """A whole number that every database takes; None for what is none."""
     fits = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63
     return value if fits else None
 

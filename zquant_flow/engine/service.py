@@ -49,6 +49,7 @@ from zquant_flow.engine.registration import Registrar
 from zquant_flow.engine.resuming import Resuming
 from zquant_flow.engine.scheduler import Scheduler
 from zquant_flow.engine.situations import Situations
+from zquant_flow.engine.weights import Weights
 from zquant_flow.engine.worker import Backend, Frame, Worker
 from zquant_flow.errors import NotLeading, RunnerUnavailable, Unavailable, ZquantFlowError
 from zquant_flow.failpoints import reached
@@ -139,6 +140,7 @@ class Engine:
         self.lifecycle.workflows.aside = self._do_aside
         self.lifecycle.workflows.reusable_items = self.resuming.items
         self.lifecycle.workflows.item_limit = item_limit
+        self.lifecycle.workflows.past = Weights(database, clock).of
         self.letters = Letters(database, self.memory, self.lifecycle, self._dispatcher, self.lease)
         if self.lease.shared:
             self.lifecycle.elsewhere = self.letters

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from zquant_flow.core.estimates import Shares
 from zquant_flow.core.expressions import compute, evaluate
 from zquant_flow.core.fan import FanError
 from zquant_flow.core.graph import Plan, plan_workflow
@@ -34,6 +35,7 @@ from zquant_flow.engine.fans import (
 from zquant_flow.engine.memory import UNBOUNDED, Execution, Memory, Reused, Run, Task
 from zquant_flow.engine.scope import SessionDays, scope_of_call, scope_within
 from zquant_flow.errors import ExpressionError, ZquantFlowError
+from zquant_flow.store.durations import PastRuns
 from zquant_flow.wording import say
 
 PLANS_KEPT = 200
@@ -41,8 +43,6 @@ LARGE = 2000
 """A workflow of more nodes is planned beside the engine's thread."""
 AT_ONCE = 1000
 """Decisions about nodes that one run has carried out in a turn: others wait for it."""
-PROGRESS_INTERVAL = 0.25
-"""Seconds between two writes of a workflow's progress."""
 
 WHY_ENDED = {
     "terminated": "terminated by request",
@@ -83,6 +83,8 @@ class Steps(Protocol):
     def resume(self, execution: Execution) -> None: ...
     def go_on(self, execution: Execution) -> None: ...
     def acknowledged(self, execution: Execution, status: Status) -> None: ...
+    def advanced(self, execution: Execution) -> None: ...
+    def advanced_last(self, execution: Execution) -> None: ...
 
 
 class Workflows:
@@ -107,6 +109,8 @@ class Workflows:
         self.approvals = Approvals(memory, steps, wake)
         self.session_days: SessionDays = lambda execution: {}
         """The trading sessions around an execution, for expressions."""
+        self.past: Callable[[int, int, int], PastRuns] = lambda task_id, version, size: PastRuns({}, None)
+        """How long a version of a workflow, of so many nodes, and its nodes took before."""
         self.aside: Callable[[Callable[[], object], Callable[[], None]], None] | None = None
         """Does what takes long outside of the engine's thread, then something inside of it; None where there is no other."""
         self.item_limit = DEFAULT_LIMIT
@@ -127,12 +131,15 @@ class Workflows:
             workflow_type=workflow.workflow_type,
             on_failure=workflow.on_failure,
         )
+        past = self.past(execution.task.id, execution.version, len(plan))
         return Run(
             plan=plan,
             nodes=workflow.nodes,
             progress=progress,
+            shares=Shares.by_time(plan.names, past.nodes),
             max_parallel=workflow.max_parallel or UNBOUNDED,
             wanted=wanted,
+            usual=past.whole,
         )
 
     def fan_again(self, execution: Execution, highest: int) -> Run:
@@ -199,6 +206,7 @@ class Workflows:
         for reused in found:
             self._memory.batch.nodes_reused.append(rows.node_reused(self._memory, execution, reused))
             keep_result(run, reused.node, reused.result)
+            run.shares.end(reused.node)
         past = [(reused.node, seen_above(run.nodes[reused.node], reused.status)) for reused in found]
         return run.progress.restore((), (), past=past, free=freed(execution, run.plan))
 
@@ -261,7 +269,9 @@ class Workflows:
             self._work_off(execution, run)
 
     def _work_off(self, execution: Execution, run: Run) -> None:
-        for _ in range(min(AT_ONCE, len(run.backlog))):
+        for _ in range(AT_ONCE):
+            if not run.backlog:
+                break
             node, reason = run.backlog.popleft()
             if reason is not None:
                 self._skipped(execution, node, reason)
@@ -271,6 +281,8 @@ class Workflows:
             self._behind.pop(execution.id, None)
 
     def _skipped(self, execution: Execution, node: int, reason: SkipReason) -> None:
+        assert execution.run is not None
+        execution.run.shares.end(node)
         self._memory.batch.nodes_skipped.append(
             rows.node_skipped(self._memory, execution, node, reason.value)
         )
@@ -432,6 +444,7 @@ class Workflows:
         assert run is not None
         run.children.pop(child.node, None)
         keep_result(run, child.node, result)
+        run.shares.end(child.node)
         was_stopped = run.progress.stopped
         status = seen_above(run.nodes[child.node], status)
         step = run.progress.finish(child.node, status)
@@ -466,12 +479,13 @@ class Workflows:
         run = execution.run
         assert run is not None
         if not run.progress.finished or run.backlog:
-            if self._memory.clock.monotonic() - run.reported >= PROGRESS_INTERVAL:
-                self._report(execution, run)
+            if run.progress.settled:
+                self._steps.advanced(execution)
             return
         if execution.id not in self._memory.executions:
             return
-        self._report(execution, run)
+        if run.progress.settled:
+            self._steps.advanced_last(execution)
         if execution.terminating is not None:
             self._steps.end(
                 execution,
@@ -497,14 +511,16 @@ class Workflows:
         error = f"{failures} of {total} {what} did not succeed"
         self._steps.end(execution, status, result=result, code=code, error=error)
 
-    def _report(self, execution: Execution, run: Run) -> None:
-        """Write a workflow's progress: while it runs at most four times a second, and at its end."""
-        if not run.progress.settled:
-            return
-        run.reported = self._memory.clock.monotonic()
+    def progress_of(self, execution: Execution) -> tuple[float, float | None, dict[str, Any]]:
+        """How far a workflow is: its share by weight, which never falls; how long it usually takes; and what to write."""
+        run = execution.run
+        assert run is not None
+        under_way = ((node, child.percent) for node, child in run.children.items() if child.percent)
+        percent = max(execution.percent or 0.0, 100.0 * run.shares.share(under_way))
+        execution.percent = percent
         total, settled = len(run.plan), run.progress.settled
-        facts = {"percent": 100.0 * settled / total, "total_items": total, "processed_items": settled}
-        self._memory.batch.progress.append(rows.progressed(self._memory, execution, facts))
+        facts = {"percent": percent, "total_items": total, "processed_items": settled}
+        return percent / 100, run.usual, facts
 
     def stalls(self, execution: Execution) -> bool:
         """Whether it has to wait because the workflow around it is paused; it goes on with that one."""

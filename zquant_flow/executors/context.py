@@ -52,6 +52,7 @@ class Context:
         "_link",
         "_logical_time",
         "_reported",
+        "_stood_still",
         "attempt",
         "execution_id",
         "log",
@@ -79,6 +80,7 @@ class Context:
         self._link = link
         self._cancelled: threading.Event | None = None
         self._reported = 0.0
+        self._stood_still = 0.0
 
     @property
     def logical_time(self) -> datetime | None:
@@ -127,7 +129,7 @@ class Context:
         """Iterate with progress and the time of its end; each step is a point to pause and to terminate."""
         if total is None:
             total = _length(iterable)
-        began = time.monotonic()
+        began = time.monotonic() - self._stood_still
         processed = 0
         for item in iterable:
             self.checkpoint()
@@ -143,8 +145,10 @@ class Context:
             return
         link.poll(self)
         while self.pausing and not self.stopping:
+            since = time.monotonic()
             link.tell("paused", self)
             link.wait(self)
+            self._stood_still += time.monotonic() - since
             if not self.stopping:
                 link.tell("resumed", self)
         if self.stopping:
@@ -166,7 +170,7 @@ class Context:
         if total:
             percent = min(100.0, 100.0 * processed / total)
             if processed and total > processed:
-                left = (now - began) / processed * (total - processed)
+                left = (now - self._stood_still - began) / processed * (total - processed)
                 ends = int((time.time() + left) * 1e6)
         self._report(
             percent=percent,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, literal_column, select
@@ -37,14 +37,27 @@ def of_tasks(database: Database, task_ids: Iterable[int]) -> dict[int, Past]:
     return found
 
 
-def of_nodes(database: Database, task_id: int) -> dict[str, float]:
+@dataclass(frozen=True, slots=True)
+class PastRuns:
+    """The newest successful runs of a workflow: seconds of its nodes by name, and of the whole, on average."""
+
+    nodes: Mapping[str, float]
+    whole: float | None
+
+
+def of_nodes(database: Database, task_id: int) -> Mapping[str, float]:
     """By name, how long the nodes of a workflow took on average in its newest successful runs."""
+    return of_runs(database, task_id, ROOTS).nodes
+
+
+def of_runs(database: Database, task_id: int, count: int) -> PastRuns:
+    """What the newest `count` successful runs of a workflow took."""
     with database.read() as connection:
         runs = connection.execute(
-            select(executions.c.id, executions.c.root_id)
+            select(executions.c.id, executions.c.root_id, executions.c.duration_seconds)
             .where(LISTED, executions.c.task_id == task_id, _SUCCESS)
             .order_by(executions.c.created_time.desc())
-            .limit(ROOTS)
+            .limit(count)
         ).all()
         rows = connection.execute(
             select(executions.c.node, func.avg(executions.c.duration_seconds))
@@ -57,7 +70,9 @@ def of_nodes(database: Database, task_id: int) -> dict[str, float]:
             )
             .group_by(executions.c.node)
         )
-        return {name: float(seconds) for name, seconds in rows if name is not None}
+        nodes = {name: float(seconds) for name, seconds in rows if name is not None}
+    whole = [run.duration_seconds for run in runs if run.duration_seconds is not None]
+    return PastRuns(nodes, sum(whole) / len(whole) if whole else None)
 
 
 def _newest(connection: Connection, task_id: int) -> Sequence[float]:
