@@ -37,7 +37,6 @@ TASKS = {
         "name: 夜间流程\ntasks:\n  - {name: 提取, command: echo out}\n"
         "  - {name: load, command: 'false', dependencies: [提取]}\n"
     ),
-    "asks.yaml": "name: asks\ntasks:\n  - {name: ask, approval: publish it?}\n",
     "params.yaml": "name: params\nparams: {x: 1}\nshell: /bin/sh\ncommand: echo x is $ZQF_PARAM_X\n",
 }
 

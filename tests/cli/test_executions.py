@@ -307,8 +307,10 @@ def until_listening(server: Server) -> None:
 # Decisions
 
 
-def test_a_question_is_listed_and_answered(live: Server, zqf: Zqf) -> None:
-    running = live.client.trigger("asks")
+def test_a_question_is_listed_and_answered(live: Server, zqf: Zqf, tmp_path: Path) -> None:
+    asks = tmp_path / "asks.yaml"
+    asks.write_text("name: asks\ntasks:\n  - {name: ask, approval: publish it?}\n")
+    running = int(zqf("executions", "run", asks, "--quiet").out)
     until(lambda: zqf("executions", "list", "--waiting-for", "approval", "--quiet").lines, "the question")
     listed = zqf("executions", "list", "--waiting-for", "approval")
     assert "waits for an answer: publish it?" in listed.out

@@ -11,6 +11,7 @@ _NAMES = {
     "RuleForm": "ScheduleRule",
     "BackoffForm": "RetryBackoff",
     "AfterForm": "RunAfter",
+    "ApprovalForm": "Approval",
     "On": "AwaitedEnd",
     "WebhookForm": "Webhook",
     "OnFileForm": "OnFile",

@@ -148,6 +148,10 @@ _CHOICES = {
     ("ExecutionOut", "trigger_type"): "TriggerType",
     ("RunIn", "definition"): "TaskDefinition",
     ("BulkIn", "action"): "BulkAction",
+    ("ApprovalOut", "on_timeout"): "OnTimeout",
+    ("ExecutionOut", "marked_status"): "MarkStatus",
+    ("MarkIn", "status"): "MarkStatus",
+    ("RerunIn", "version"): "ResumeVersion",
 }
 """Fields whose schema has a name."""
 _OF_PARAMETERS = {
@@ -165,6 +169,8 @@ _BODIES = {
     "validate_task_workflow": "TaskDraft",
     "trigger_task": "TriggerIn",
     "call_hook": "HookBody",
+    "approve_execution": "CommentIn",
+    "reject_execution": "CommentIn",
 }
 _TAGGED = frozenset({"create_task", "get_task", "change_task"}) | {
     f"{action}_task" for action in ("enable", "disable", "pause", "resume")
@@ -208,6 +214,7 @@ def _name_schemas(schemas: Json) -> None:
     schemas |= definition_words.schemas()
     schemas["TaskOrder"] = {"title": "TaskOrder", "type": "string", "enum": list(tasklist.ORDER)}
     schemas["BulkAction"] = {**schemas["BulkIn"]["properties"]["action"], "title": "BulkAction"}
+    schemas["MarkStatus"] = {**schemas["MarkIn"]["properties"]["status"]["anyOf"][0], "title": "MarkStatus"}
     schemas |= {kind.__name__: _choice(kind) for kind in (Status, ScheduleStatus, TriggerType)}
     _share(list(schemas.values()))
     schemas["Params"] = {

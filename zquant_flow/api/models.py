@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel
 
 from zquant_flow.api.validation import Storable
-from zquant_flow.core.status import Status
+from zquant_flow.core.status import Status, WaitingFor
 
 MAX_ID = 2**63 - 1
 Id = Annotated[int, Field(ge=1, le=MAX_ID)]
@@ -365,6 +365,15 @@ class FirePage(BaseModel):
     fires: list[FireOut]
 
 
+class ApprovalOut(BaseModel):
+    """What a node asks, and whom; nobody by name: everybody. After `timeout_seconds`, if there is one, `on_timeout` is the answer."""
+
+    message: str
+    who: list[str]
+    timeout_seconds: float | None
+    on_timeout: str
+
+
 class WorkflowNodeOut(BaseModel):
     """A node of a workflow in the order of its plan; `status` and `execution_id` with `execution_id=` of an execution."""
 
@@ -375,7 +384,7 @@ class WorkflowNodeOut(BaseModel):
     dependencies: list[str]
     trigger_rule: str
     group: str
-    approval: dict[str, Any] | None = None
+    approval: ApprovalOut | None = None
     execution_id: int | None = None
     status: str | None = None
 
@@ -619,9 +628,6 @@ class ExecutionPage(BaseModel):
     executions: list[ExecutionOut]
     total: int
     next_cursor: str | None = None
-
-
-WaitingFor = Literal["slot", "pool", "retry", "shutdown", "overlap", "backfill", "jitter", "approval"]
 
 
 class ExecutionQuery(BaseModel):

@@ -15,7 +15,7 @@ from zquant_flow.api.languages import language_of, said
 from zquant_flow.api.models import ValidationOut, WorkflowOut
 from zquant_flow.api.security import signed_in
 from zquant_flow.api.tasks import definition_of, task_row
-from zquant_flow.core.approval import encode_approval
+from zquant_flow.core.approval import Approval
 from zquant_flow.core.graph import plan_workflow
 from zquant_flow.core.model import Node, TaskDef, Workflow
 from zquant_flow.definitions.faults import DefinitionErrors
@@ -167,7 +167,16 @@ def _node(control: Control, node: Node, state: Any | None, has_run: bool) -> dic
         "dependencies": list(node.dependencies),
         "trigger_rule": node.trigger_rule.value,
         "group": node.group,
-        "approval": encode_approval(node.approval) if node.approval else None,
+        "approval": _approval(node.approval) if node.approval else None,
         "execution_id": state.id if state else None,
         "status": state.status if state else waiting,
+    }
+
+
+def _approval(approval: Approval) -> dict[str, Any]:
+    return {
+        "message": approval.message,
+        "who": list(approval.who),
+        "timeout_seconds": approval.timeout.total_seconds() if approval.timeout else None,
+        "on_timeout": approval.on_timeout.value,
     }

@@ -67,6 +67,19 @@ class ScheduleStatus(StrEnum):
     TERMINATED = "terminated"
 
 
+class WaitingFor(StrEnum):
+    """What keeps a pending execution."""
+
+    SLOT = "slot"
+    POOL = "pool"
+    RETRY = "retry"
+    SHUTDOWN = "shutdown"
+    OVERLAP = "overlap"
+    JITTER = "jitter"
+    BACKFILL = "backfill"
+    APPROVAL = "approval"
+
+
 class TriggerType(StrEnum):
     """Why an execution exists."""
 
