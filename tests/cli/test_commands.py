@@ -189,6 +189,10 @@ def test_next_says_what_a_task_runs_after(folder: Path) -> None:
     (tasks / "c.yaml").write_text("name: c\nafter: [a, b]\nconsumes: [bars]\ncommand: 'true'\n")
     (tasks / "d.yaml").write_text(
         "name: one two three four five\ncommand: 'true'\ncron: '0 1 * * *'\nafter: a\n"
+        "---\nname: e\ncommand: 'true'\non_file: in/*.csv\nwebhook: pushed\n"
+    )
+    assert zqf(folder, "next", "e").stdout == (
+        "runs for each new file in/*.csv; when its webhook pushed is called\n"
     )
     assert zqf(folder, "next", "c").stdout == "runs after a, b, bars\n"
     assert json.loads(zqf(folder, "next", "c", "--json").stdout) == {"fires": []}

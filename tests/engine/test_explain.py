@@ -14,7 +14,7 @@ from tests.core.test_sessions import JANUARY
 from tests.engine.conftest import EVERY_MINUTE
 from zquant_flow.calendars.provider import CalendarFault
 from zquant_flow.core.instants import to_micros
-from zquant_flow.core.model import After, At, Edge, Rule, Schedule, TaskDef
+from zquant_flow.core.model import After, At, Edge, OnFile, Rule, Schedule, TaskDef, Webhook
 from zquant_flow.core.schedule import SkipReason, Times
 from zquant_flow.core.sessions import Sessions
 from zquant_flow.definitions.loader import LoadError
@@ -88,6 +88,14 @@ def test_what_runs_after_others_says_after_which_and_what_has_come() -> None:
     ]
     assert told(task(archived_at=NOON), definition)[0][0] == "archived"
     assert len(told(task(), definition)) == 1
+
+
+def test_tasks_that_are_started_from_outside_say_by_what() -> None:
+    watching = command_task("t", on_file=OnFile(glob="in/*.csv"), webhook=Webhook(name="pushed"))
+    assert told(task(), watching) == [
+        ("waiting_for_file", "it runs for each new file that matches in/*.csv"),
+        ("waiting_for_webhook", "it runs when a signed request comes to /hooks/pushed"),
+    ]
 
 
 def test_executions_come_first_and_say_what_they_do() -> None:

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from zoneinfo import ZoneInfo
 
 from zquant_flow.cli.language import language, t
+from zquant_flow.cli.language import shown as told
 from zquant_flow.core.model import TaskDef
 from zquant_flow.core.schedule import zone_of
+from zquant_flow.core.starters import starters_of
 from zquant_flow.core.words import describe
 
 SHOWN = 20
@@ -29,10 +31,11 @@ def listing(tasks: Iterable[TaskDef], zone: ZoneInfo, *, shown: int = SHOWN) -> 
 
 
 def _when(task: TaskDef, zone: ZoneInfo) -> str:
-    if task.schedule is None:
-        return t("when triggered")
-    read_in = zone_of(task.schedule, zone)
-    words = f"{describe(task.schedule, language=language(), zone=read_in)}, {read_in.key}"
+    parts = [told(starter) for starter in starters_of(task)]
+    if task.schedule is not None:
+        read_in = zone_of(task.schedule, zone)
+        parts.insert(0, f"{describe(task.schedule, language=language(), zone=read_in)}, {read_in.key}")
+    words = "; ".join(parts) or t("when triggered")
     return words if task.enabled else t("{schedule} (disabled)", schedule=words)
 
 

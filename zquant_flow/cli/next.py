@@ -15,6 +15,7 @@ from zquant_flow.config import Settings, load_settings, zone_named
 from zquant_flow.core.model import Rule, Schedule, TaskDef
 from zquant_flow.core.schedule import Times, Timetable, validate
 from zquant_flow.core.sessions import Sessions
+from zquant_flow.core.starters import starters_of
 from zquant_flow.core.words import describe
 from zquant_flow.definitions.calendars import horizon_message
 from zquant_flow.errors import BadRequest, ScheduleError
@@ -76,14 +77,14 @@ def _fires(table: Timetable, begin: datetime, count: int) -> list[datetime]:
 
 
 def _say_what_starts_it(task: TaskDef, *, as_json: bool) -> None:
-    """What it runs after, of a task that follows others. Raises BadRequest for one that nothing starts."""
-    after = task.after.tasks if task.after is not None else ()
-    if task.schedule is None and not after and not task.consumes:
+    """What starts it besides its schedule. Raises BadRequest for one that nothing starts."""
+    found = starters_of(task)
+    if task.schedule is None and not found:
         raise BadRequest(say("task {name!r} has no schedule", name=task.name))
     if as_json:
         sys.stdout.write(json.dumps({"fires": []}) + "\n")
-    elif after or task.consumes:
-        sys.stdout.write(t("runs after {names}", names=", ".join((*after, *task.consumes))) + "\n")
+    elif found:
+        sys.stdout.write(t("runs {when}", when="; ".join(map(shown, found))) + "\n")
 
 
 def _cron(text: str) -> Schedule:

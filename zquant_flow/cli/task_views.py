@@ -9,7 +9,7 @@ from typing import Any
 
 from zquant_flow.api.models import ExplainOut, FirePage, TaskOut, TaskPage, VersionPage
 from zquant_flow.cli.instants import lasting, local, moment, moment_and_local
-from zquant_flow.cli.language import t
+from zquant_flow.cli.language import shown, t
 from zquant_flow.cli.tables import (
     Cell,
     Row,
@@ -22,6 +22,7 @@ from zquant_flow.cli.tables import (
     status,
 )
 from zquant_flow.client import Client, Task
+from zquant_flow.core.starters import starters
 
 PAGE = 1000
 
@@ -83,7 +84,7 @@ def show_reasons(explained: ExplainOut, *, as_json: bool) -> None:
     later = [instant for instant in explained.next_runs if instant != explained.next_run_time]
     print_facts(
         [
-            (t("schedule"), explained.schedule or t("when triggered")),
+            (t("schedule"), explained.schedule or ""),
             (t("next run"), moment_and_local(explained.next_run_time)),
             (t("then"), ", ".join(map(local, later[:3]))),
         ]
@@ -136,7 +137,15 @@ def schedule_of(task: TaskOut) -> str:
         return task.cron_expression
     if task.interval_seconds:
         return t("every {span}", span=lasting(task.interval_seconds))
-    return t("several times") if task.next_run_time else t("when triggered")
+    if task.next_run_time:
+        return t("several times")
+    found = starters(
+        after=task.after.tasks if task.after is not None else (),
+        consumes=task.consumes,
+        on_file=task.on_file.glob if task.on_file is not None else None,
+        webhook=task.webhook,
+    )
+    return "; ".join(map(shown, found)) or t("when triggered")
 
 
 def _pages(client: Client, filters: Mapping[str, Any], limit: int) -> TaskPage:

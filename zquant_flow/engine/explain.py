@@ -75,6 +75,7 @@ def explain(
         *_of_executions(active, slots, standing),
         *_of_switches(row),
         *_of_events(row, definition, arrived),
+        *_of_arrivals(row, definition),
         *_of_schedule(row, definition, used_by, horizon),
         *_of_the_past(last_entry),
         *(Reason(code="load_error", detail=_load_error(row, error)) for error in errors[:1]),
@@ -189,6 +190,18 @@ def _of_events(row: Any, definition: TaskDef, arrived: Sequence[Any]) -> Iterato
     yield Reason(code="waiting_for_events", detail=detail)
 
 
+def _of_arrivals(row: Any, definition: TaskDef) -> Iterator[Reason]:
+    """What it waits for from outside."""
+    if row.archived_at is not None:
+        return
+    if definition.on_file is not None:
+        detail = say("it runs for each new file that matches {glob}", glob=definition.on_file.glob)
+        yield Reason(code="waiting_for_file", detail=detail)
+    if definition.webhook is not None:
+        detail = say("it runs when a signed request comes to /hooks/{name}", name=definition.webhook.name)
+        yield Reason(code="waiting_for_webhook", detail=detail)
+
+
 def _source(source: str) -> str:
     """`task:sync` is the end of a task, `data:bars` what some task produces."""
     return source.partition(":")[2]
@@ -202,7 +215,7 @@ def _of_schedule(
     if row.archived_at is not None:
         return
     if definition.schedule is None:
-        if waited_for(definition):
+        if waited_for(definition) or definition.on_file is not None or definition.webhook is not None:
             return
         if used_by:
             names = joined(", ", used_by[:SHOWN])
