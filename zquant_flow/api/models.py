@@ -383,6 +383,9 @@ class WorkflowNodeOut(BaseModel):
     executor: str | None
     dependencies: list[str]
     trigger_rule: str
+    when: str | None
+    for_each: Any = None
+    max_parallel: int | None
     group: str
     approval: ApprovalOut | None = None
     execution_id: int | None = None

@@ -17,7 +17,7 @@ from zquant_flow.api.security import signed_in
 from zquant_flow.api.tasks import definition_of, task_row
 from zquant_flow.core.approval import Approval
 from zquant_flow.core.graph import plan_workflow
-from zquant_flow.core.model import Node, TaskDef, Workflow
+from zquant_flow.core.model import Node, TaskDef, Workflow, encode_for_each
 from zquant_flow.definitions.faults import DefinitionErrors
 from zquant_flow.definitions.loader import LoadedDefinition, LoadedFile
 from zquant_flow.definitions.registry import plan_change
@@ -166,6 +166,9 @@ def _node(control: Control, node: Node, state: Any | None, has_run: bool) -> dic
         "executor": node.action.executor if node.action else None,
         "dependencies": list(node.dependencies),
         "trigger_rule": node.trigger_rule.value,
+        "when": node.when,
+        "for_each": encode_for_each(node.for_each),
+        "max_parallel": node.max_parallel,
         "group": node.group,
         "approval": _approval(node.approval) if node.approval else None,
         "execution_id": state.id if state else None,
