@@ -96,11 +96,12 @@ def dump(h: Harness) -> dict[str, list[tuple[object, ...]]]:
 def test_a_simulation_tells_of_what_is_registered_and_leaves_no_trace(tmp_path: Path) -> None:
     with Harness(tmp_path) as h:
         make_pool(h, 1)
-        every, other, off, _, _ = h.define(
+        every, other, off, *_ = h.define(
             command_task("every", schedule=EVERY_MINUTE, action=pooled()),
             command_task("other", schedule=EVERY_MINUTE, action=pooled()),
             command_task("off", schedule=EVERY_MINUTE),
             command_task("later", after=After(tasks=("every",))),
+            command_task("by-hand"),
             command_task("alarm", after=After(tasks=("every",), on=On.FAILURE)),
         )
         h.operations.pause(off, actor="me")

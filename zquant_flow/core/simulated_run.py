@@ -7,7 +7,7 @@ nothing runs at the beginning, and what ends at an instant has ended before what
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 
 from zquant_flow.core.model import Overlap
@@ -57,6 +57,9 @@ class Run:
             tuple((name, min(places, pools[name])) for name, places in work.pools) for work in works
         ]
         self.width = [min(work.slots, slots) for work in works]
+        self.within = [work.within for work in works]
+        self.plain = [not work.pools and not (work.table and work.table.schedule.jitter) for work in works]
+        """Those that need a slot alone, and at once."""
         self.active: list[list[_Execution]] = [[] for _ in works]
         self.queues: list[deque[_Execution]] = [deque() for _ in works]
         self.running = [0] * size
@@ -73,7 +76,7 @@ class Run:
             for signal in work.waits_for:
                 self.listeners.setdefault(signal, []).append(number)
         self.kept: dict[int, Kept] = {}
-        self.busy: dict[int, int] = {}
+        self.busy: defaultdict[int, int] = defaultdict(int)
         self.peak: tuple[int, int | None] = (0, None)
         self.findings: dict[tuple[Kind, int, str | None], Finding] = {}
 
@@ -84,7 +87,13 @@ class Run:
             now, number = divmod(key, size)
             if (ends and ends[0][0] <= now) or self.later:
                 self._pass(now)
-            self._fire(number, now, now)
+            active = self.active[number]
+            if active or self.waiting or not self.plain[number] or self.free < self.width[number]:
+                self._fire(number, now, now)
+            else:  # as most do: nothing is in its way
+                execution = _Execution(number, now, now)
+                active.append(execution)
+                self._start(execution, now)
 
     def outcome(self, end: int) -> Outcome:
         """Let all come to its end; what came of it. What never found a place has waited until `end`."""
@@ -204,8 +213,9 @@ class Run:
         if execution.lacks is not None:
             execution.lacks.add(execution.since, now - execution.since)
         self.free -= width
-        for name, places in self.needs[number]:
-            self.room[name] -= places
+        if needs := self.needs[number]:
+            for name, places in needs:
+                self.room[name] -= places
         self.running[number] += 1
         self.runs[number] += 1
         if self.slots - self.free > self.peak[0]:
@@ -213,10 +223,10 @@ class Run:
         until = execution.until = now + duration
         hour = now // HOUR
         if until // HOUR == hour:
-            self.busy[hour] = self.busy.get(hour, 0) + duration * width
+            self.busy[hour] += duration * width
         else:
             self._add_busy(now, until, duration * width)
-        within = self.works[number].within
+        within = self.within[number]
         if within is not None and until > execution.logical + within:
             self._note(Kind.DEADLINE, number, None, execution.logical, until - execution.logical - within)
         self.tickets += 1
@@ -310,7 +320,7 @@ class Run:
         while begin < until:
             hour = begin // HOUR
             part = min(until, (hour + 1) * HOUR) - begin
-            self.busy[hour] = self.busy.get(hour, 0) + load * part // span
+            self.busy[hour] += load * part // span
             begin += part
 
 

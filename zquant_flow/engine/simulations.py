@@ -17,7 +17,7 @@ from zquant_flow.core.model import TaskDef
 from zquant_flow.core.schedule import Timetable
 from zquant_flow.core.waits import On
 from zquant_flow.core.workload import Report, Work
-from zquant_flow.definitions.registry import Registry
+from zquant_flow.definitions.registry import Entry, Registry
 from zquant_flow.engine.events import waited_for
 from zquant_flow.engine.service import Engine
 from zquant_flow.engine.workloads import Known, works_of
@@ -72,7 +72,7 @@ class Simulations:
 def gathered(engine: Engine, database: Database, registry: Registry, end: int) -> Facts:
     """What is registered now, and how long it took so far."""
     rows = {row.id: row for row in queries.task_switches(database)}
-    entries = [entry for entry in registry.by_id.values() if entry.id in rows]
+    entries = [entry for entry in _that_matter(registry) if entry.id in rows]
     past = durations.of_tasks(database, [entry.id for entry in entries])
     known = [
         Known(
@@ -112,6 +112,22 @@ def gathered(engine: Engine, database: Database, registry: Registry, end: int) -
         ],
         horizon={work.name: _known_until(work.table) for work in works if _ends_before(work.table, end)},
     )
+
+
+def _that_matter(registry: Registry) -> list[Entry]:
+    """Tasks that something starts, and those that their nodes refer to: of the others nobody asks how long they took."""
+    started = [
+        entry
+        for entry in registry.by_id.values()
+        if entry.definition.schedule is not None or waited_for(entry.definition)
+    ]
+    named = {
+        node.task
+        for entry in started
+        for node in (entry.definition.workflow.nodes if entry.definition.workflow is not None else ())
+    }
+    others = [registry.by_name[name] for name in named if name is not None and name in registry.by_name]
+    return list({entry.id: entry for entry in (*started, *others)}.values())
 
 
 def _is_started(definition: TaskDef) -> bool:
