@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import hmac
+import json
 import math
 import re
 import sqlite3
@@ -242,6 +243,13 @@ def test_results_reach_commands_and_functions_with_their_types(client, name, nam
     assert first["result"] == {"rows": 5, "days": days}
     assert client.log(second["id"]) == "load 5 rows of SYN001 2026-01-05, 2026-01-06\n"
     assert third["result"] == {"half": 2.5, "days": days, "file": "SYN001-20260105.csv"}
+
+
+def test_a_command_finds_what_the_nodes_before_it_have_given(client):
+    nodes = nodes_of(client.succeeded("data_between_nodes"))
+    report, names = client.log(nodes["publish"]["id"]).splitlines()
+    assert json.loads(report) == nodes["report"]["result"]
+    assert names == "['extract', 'report']"
 
 
 @pytest.mark.parametrize(

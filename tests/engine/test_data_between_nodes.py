@@ -8,8 +8,9 @@ import pytest
 
 from tests.engine.conftest import EVERY_MINUTE
 from zquant_flow.core import expressions
-from zquant_flow.core.model import Action, OnFailure, Overlap, TriggerRule, WorkflowType
+from zquant_flow.core.model import Action, ForEach, OnFailure, Overlap, TriggerRule, WorkflowType
 from zquant_flow.core.params import Param, ParamType
+from zquant_flow.engine import passing
 from zquant_flow.engine.scope import scope_within
 from zquant_flow.errors import ParamsError
 from zquant_flow.store import queries
@@ -121,6 +122,66 @@ def test_only_results_that_somebody_names_are_kept(h: Harness) -> None:
     (order,) = h.backend.active.values()
     assert order["params"] == {"rows": 2, "x": '{"n": 1}'}
     assert order["config"]["command"] == ["echo", '{"n": 1}', "the nodes"]
+
+
+def test_a_command_gets_what_the_nodes_that_it_waits_for_have_given(h: Harness) -> None:
+    nodes = [
+        command_node("a"),
+        command_node("b"),
+        command_node("none"),
+        command_node("plain", "a", action=Action(executor="python", config={})),
+        command_node("last", "plain", "b", "none"),
+        command_node("shared", "a", "b", task="shared"),
+    ]
+    _, task = h.define(command_task("shared"), workflow_task("w", nodes, workflow_type=WorkflowType.PARALLEL))
+    h.operations.trigger(task, actor="u")
+    h.end(h.backend.node("a"), result='{"n": 1}')
+    assert "results" not in h.backend.active[h.backend.node("plain")]
+    h.end(h.backend.node("plain"), result='"text"')
+    h.end(h.backend.node("none"))
+    h.end(h.backend.node("b"), result='{"n": 2}')
+    assert h.backend.active[h.backend.node("last")]["results"] == {"plain": '"text"', "b": '{"n": 2}'}
+    assert h.backend.active[h.backend.node("shared")]["results"] == {"a": '{"n": 1}', "b": '{"n": 2}'}
+
+
+def test_results_are_passed_on_after_a_restart_and_by_a_resume(h: Harness) -> None:
+    nodes = [command_node("a"), command_node("b"), command_node("c", "a", "b")]
+    (task,) = h.define(workflow_task("w", nodes, workflow_type=WorkflowType.PARALLEL))
+    root = h.operations.trigger(task, actor="u")
+    h.end(h.backend.node("a"), result="[1]")
+    h.restart()
+    h.end(h.backend.node("b"))
+    assert h.backend.active[h.backend.node("c")]["results"] == {"a": "[1]"}
+    h.end(h.backend.node("c"), "failed")
+    h.operations.resume_execution(root, actor="u")
+    assert h.backend.active[h.backend.node("c")]["results"] == {"a": "[1]"}
+
+
+def test_results_that_are_too_large_together_are_named(h: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passing, "LIMIT", 10)
+    nodes = [command_node("a"), command_node("b"), command_node("c"), command_node("d", *"abc")]
+    (task,) = h.define(workflow_task("w", nodes, workflow_type=WorkflowType.PARALLEL))
+    h.operations.trigger(task, actor="u")
+    for name, result in (("a", '"12345"'), ("b", '"67890"'), ("c", "999")):
+        h.end(h.backend.node(name), result=result)
+    (order,) = h.backend.active.values()
+    assert (order["results"], order["left_out"]) == ({"a": '"12345"', "c": "999"}, ["b"])
+
+
+def test_an_item_gets_what_its_node_waits_for_but_for_a_long_list(
+    h: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passing, "ITEM_LIMIT", 4)
+    nodes = [
+        command_node("list"),
+        command_node("short"),
+        command_node("each", "list", "short", for_each=ForEach(expression="nodes.list.result")),
+    ]
+    (task,) = h.define(workflow_task("w", nodes, workflow_type=WorkflowType.PARALLEL))
+    h.operations.trigger(task, actor="u")
+    h.end(h.backend.node("list"), result="[10, 20]")
+    h.end(h.backend.node("short"), result="1234")
+    assert [order["results"] for order in h.backend.active.values()] == [{"short": "1234"}] * 2
 
 
 def test_a_param_that_can_not_be_worked_out_fails_the_node(h: Harness) -> None:

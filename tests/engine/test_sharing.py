@@ -170,6 +170,17 @@ def test_pause_resume_and_terminate_reach_it(two: Two) -> None:
     assert execution not in two.a.engine.memory.executions
 
 
+def test_a_command_that_gets_results_of_nodes_runs_where_they_are_known(two: Two) -> None:
+    nodes = [command_node("x", task="one"), command_node("y", "x", task="two")]
+    [flow, _, _] = two.a.define(workflow_task("flow", nodes), command_task("one"), command_task("two"))
+    two.a.operations.trigger(flow, actor="me")
+    two.settle()
+    two.b.end(two.b.backend.node("x"), result='{"rows": 1}')
+    two.settle()
+    assert not two.b.backend.active
+    assert two.a.backend.active[two.a.backend.node("y")]["results"] == {"x": '{"rows": 1}'}
+
+
 def test_a_paused_workflow_here_keeps_a_node_elsewhere_from_starting(two: Two) -> None:
     [flow, _] = two.a.define(workflow_task("flow", [command_node("x", task="one")]), command_task("one"))
     execution = two.a.operations.trigger(flow, actor="me")

@@ -11,6 +11,7 @@ import pytest
 
 from tests.runner.client import Client, Runner
 from tests.runner.waiting import descriptors_of, is_running, pid_in, state, until, zombies_of
+from zquant_flow.runner.earlier import SMALL
 
 
 def resident_mb(pid: int) -> float:
@@ -102,6 +103,43 @@ def test_identity_and_params_are_in_the_environment(tmp_path: Path) -> None:
     assert "secret" not in env.values()
     client.close()
     runner.end()
+
+
+def test_results_of_earlier_nodes_are_in_a_file_and_small_ones_in_the_environment(client: Client) -> None:
+    large = json.dumps("x" * SMALL)
+    results = {
+        "sync-daily": '{"rows": 5}',
+        "text": '"贵州 600519"',
+        "large": large,
+        "a-b": "1",
+        "a_b": "2",
+        "提取": "3",
+        "nul": r'"a\u0000b"',
+    }
+    script = 'env | grep ZQF_RESULT_ | sort; cat "$ZQUANT_FLOW_RESULTS"'
+    assert client.run(1, script, results=results, left_out=["huge"])["kind"] == "success"
+    complaint, rows, text, content = client.log(1).decode().split("\n", 3)
+    assert complaint == "[zquant-flow] too large together for ZQUANT_FLOW_RESULTS, left out: huge"
+    assert rows == 'ZQF_RESULT_SYNC_DAILY={"rows": 5}'
+    assert text == "ZQF_RESULT_TEXT=贵州 600519"
+    assert json.loads(content) == {name: json.loads(result) for name, result in results.items()}
+    assert client.run(2, 'test -z "${ZQUANT_FLOW_RESULTS-}"')["kind"] == "success"
+    assert client.run(3, ["/no/such/command"], results=results)["kind"] == "failed"
+    assert not list((client.data_dir / "outputs").iterdir())
+
+
+def test_many_small_results_do_not_overfill_the_environment(client: Client) -> None:
+    results = {f"n{number}": json.dumps("x" * 30_000) for number in range(100)}
+    script = 'env | grep -c ZQF_RESULT_; tr , "\\n" < "$ZQUANT_FLOW_RESULTS" | grep -c xxx'
+    assert client.run(1, script, results=results)["kind"] == "success"
+    assert client.log(1) == b"8\n100\n"
+
+
+def test_results_that_the_disk_does_not_take_fail_the_attempt(client: Client) -> None:
+    (client.data_dir / "outputs" / "1-1.results.json").mkdir()
+    outcome = client.run(1, ["true"], results={"a": "1"})
+    assert outcome["code"] == "spawn_failed"
+    assert "the file of the earlier results can't be written" in outcome["error"]
 
 
 def test_the_output_file_becomes_result_and_progress(client: Client) -> None:

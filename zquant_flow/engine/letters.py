@@ -22,6 +22,7 @@ from zquant_flow.engine.dispatcher import Dispatcher
 from zquant_flow.engine.lease import Lease
 from zquant_flow.engine.lifecycle import Lifecycle
 from zquant_flow.engine.memory import Execution, Memory, Task
+from zquant_flow.engine.passing import takes_results
 from zquant_flow.engine.remembering import Remembering
 from zquant_flow.store import letters as store
 from zquant_flow.store import queries
@@ -226,6 +227,8 @@ def _stands_alone(execution: Execution) -> bool:
     if execution.action is not execution.definition.action:
         return False  # its node has changed what the task says, and only this engine knows the node
     if execution.action is None or execution.action.pool is not None:
+        return False
+    if takes_results(execution):
         return False
     return execution.parent is None or "nodes" not in str(execution.action.config)
 

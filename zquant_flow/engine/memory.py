@@ -187,6 +187,10 @@ class Run:
     wanted: frozenset[str] = frozenset()
     """Names of the nodes whose results others take."""
     results: dict[str, Any] = field(default_factory=dict)
+    before_commands: frozenset[int] = frozenset()
+    """The nodes that commands wait for."""
+    passed: dict[int, str] = field(default_factory=dict)
+    """Their results as JSON."""
     occupied: int = 0
     """Nodes started and not ended, and those handed to the dispatcher."""
     usual: float | None = None

@@ -12,6 +12,7 @@ from zquant_flow.core.instants import from_micros
 from zquant_flow.core.model import Action
 from zquant_flow.core.sessions import Sessions, follows_sessions
 from zquant_flow.engine.memory import Execution
+from zquant_flow.engine.passing import passed
 from zquant_flow.engine.scope import scope_of, session_days
 from zquant_flow.errors import DefinitionError
 from zquant_flow.logs import log_path
@@ -78,6 +79,11 @@ class Orders:
             order["bundle"] = self._bundle_folder(execution.definition.bundle)
         if action.executor == "command":
             order["config"] = self._rendered(action.config, execution)
+            results, left_out = passed(execution)
+            if results:
+                order["results"] = results
+            if left_out:
+                order["left_out"] = left_out
         elif action.executor != "python":
             order["entry"] = self._entry(action)
         return order

@@ -33,6 +33,7 @@ from zquant_flow.engine.fans import (
     remains_of,
 )
 from zquant_flow.engine.memory import UNBOUNDED, Execution, Memory, Reused, Run, Task
+from zquant_flow.engine.passing import before_commands
 from zquant_flow.engine.scope import SessionDays, scope_of_call, scope_within
 from zquant_flow.errors import ExpressionError, ZquantFlowError
 from zquant_flow.store.durations import PastRuns
@@ -116,7 +117,7 @@ class Workflows:
         self.item_limit = DEFAULT_LIMIT
         """How many items a node may have."""
         self.reusable_items: ReusableItems = lambda execution, node, items: ()
-        self._plans: dict[tuple[int, int], tuple[Plan, frozenset[str]]] = {}
+        self._plans: dict[tuple[int, int], tuple[Plan, frozenset[str], frozenset[int]]] = {}
         self._begun: dict[int, tuple[Run, Step]] = {}
         """Runs that were made aside, with what they begin with."""
         self._behind: dict[int, Execution] = {}
@@ -124,7 +125,7 @@ class Workflows:
 
     def new_run(self, execution: Execution, workflow: Workflow) -> Run:
         """The memory of a workflow's run, nothing started yet."""
-        plan, wanted = self._plan(execution, workflow)
+        plan, wanted, before = self._plan(execution, workflow)
         progress = Progress(
             plan,
             [node.trigger_rule for node in workflow.nodes],
@@ -139,6 +140,7 @@ class Workflows:
             shares=Shares.by_time(plan.names, past.nodes),
             max_parallel=workflow.max_parallel or UNBOUNDED,
             wanted=wanted,
+            before_commands=before,
             usual=past.whole,
         )
 
@@ -153,11 +155,13 @@ class Workflows:
             return remains_of(workflow, node, highest + 1)
         return run if len(run.plan) > highest else remains_of(workflow, node, highest + 1)
 
-    def _plan(self, execution: Execution, workflow: Workflow) -> tuple[Plan, frozenset[str]]:
+    def _plan(self, execution: Execution, workflow: Workflow) -> tuple[Plan, frozenset[str], frozenset[int]]:
+        """Its plan, the nodes whose results others name, and those that commands wait for."""
         key = (execution.task.id, execution.version)
         found = self._plans.get(key)
         if found is None:
-            found = plan_workflow(workflow), _wanted(workflow)
+            plan = plan_workflow(workflow)
+            found = plan, _wanted(workflow), before_commands(workflow, plan)
             if len(self._plans) > PLANS_KEPT:
                 self._plans.clear()
             self._plans[key] = found
@@ -568,7 +572,10 @@ def keep_result(run: Run, node: int, result: str | None) -> None:
     """Keep what a node has given, as JSON, for those that take it."""
     if run.items is not None:
         run.gathered[node] = result
-    elif run.wanted and (name := run.plan.names[node]) in run.wanted:
+        return
+    if result is not None and node in run.before_commands:
+        run.passed[node] = result
+    if run.wanted and (name := run.plan.names[node]) in run.wanted:
         run.results[name] = {"result": None if result is None else json.loads(result)}
 
 

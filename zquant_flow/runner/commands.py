@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from zquant_flow.errors import DefinitionError
 from zquant_flow.runner.attempts import Attempt, Attempts
+from zquant_flow.runner.earlier import ResultsFile, complaint
 from zquant_flow.runner.environment import order_environment
 from zquant_flow.runner.loop import CHUNK, Loop, Timer
 from zquant_flow.runner.output import OutputFile
@@ -66,13 +67,14 @@ class Pipe:
 class Command:
     """A command that runs, or is about to: then it has no pid yet."""
 
-    __slots__ = ("output", "pid", "pipe", "stopped", "writer")
+    __slots__ = ("output", "pid", "pipe", "results", "stopped", "writer")
 
-    def __init__(self, pipe: Pipe, writer: int, output: OutputFile) -> None:
+    def __init__(self, pipe: Pipe, writer: int, output: OutputFile, results: ResultsFile) -> None:
         self.pid = 0
         self.pipe = pipe
         self.writer = writer
         self.output = output
+        self.results = results
         self.stopped = False
 
 
@@ -96,12 +98,21 @@ class Commands:
         order = attempt.order
         argv = _argv(order)
         output = OutputFile(os.path.join(self._output_dir, f"{attempt.key[0]}-{attempt.key[1]}"))
-        env = {**self._env, "ZQUANT_FLOW_OUTPUT": output.path, **order_environment(order)}
+        results = ResultsFile(f"{output.path}.results.json", order)
+        env = {
+            **self._env,
+            "ZQUANT_FLOW_OUTPUT": output.path,
+            **results.environment(),
+            **order_environment(order),
+        }
+        results.write()
         try:
             reader, writer = os.pipe()
         except OSError as exc:
+            results.remove()
             raise SpawnFailed("spawn_failed", f"no pipe for the output: {exc.strerror}") from exc
-        attempt.handle = Command(Pipe(self._loop, reader, attempt.log.write), writer, output)
+        attempt.handle = Command(Pipe(self._loop, reader, attempt.log.write), writer, output, results)
+        attempt.log.write(complaint(order))
         self._processes.launch(
             argv,
             env,
@@ -128,6 +139,7 @@ class Commands:
     def _failed(self, attempt: Attempt, exc: SpawnFailed) -> None:
         os.close(attempt.handle.writer)
         attempt.handle.pipe.close()
+        attempt.handle.results.remove()
         self.attempts.finish(attempt, "failed", code=exc.code, error=str(exc))
 
     def terminate(self, attempt: Attempt) -> None:
@@ -168,6 +180,7 @@ class Commands:
         del self._running[os.path.basename(command.output.path)]
         command.pipe.drain()
         command.pipe.close()
+        command.results.remove()
         facts = explain_exit(code, by_us=attempt.ending is not None)
         if command.output.exists():
             result, progress = command.output.read()

@@ -57,7 +57,12 @@ def order_environment(order: Frame) -> dict[str, str]:
 
 def param_variable(name: str) -> str:
     """`symbol` -> `ZQF_PARAM_SYMBOL`; what is no ASCII letter or digit becomes `_`."""
-    return "ZQF_PARAM_" + re.sub("[^0-9A-Z]", "_", name.upper())
+    return f"ZQF_PARAM_{folded(name)}"
+
+
+def folded(name: str) -> str:
+    """A name as variables have it: `top n` -> `TOP_N`."""
+    return re.sub("[^0-9A-Z]", "_", name.upper())
 
 
 def _text(value: object) -> str:
