@@ -20,6 +20,11 @@ def log_path(data_dir: str | os.PathLike[str], execution_id: int, attempt: int) 
     return f"{os.fspath(data_dir)}/logs/{execution_id // 1000}/{execution_id}-{attempt}.log"
 
 
+def state_path(data_dir: str | os.PathLike[str], execution_id: int) -> str:
+    """Where the attempts of an execution keep their state, beside their logs: `<execution_id>.state.json`."""
+    return f"{os.fspath(data_dir)}/logs/{execution_id // 1000}/{execution_id}.state.json"
+
+
 def read(path: str | os.PathLike[str], offset: int = 0, limit: int = 65536) -> tuple[bytes, int]:
     """At most `limit` bytes from `offset`, and the offset that follows them; a log that is not there is empty."""
     try:
@@ -100,7 +105,7 @@ class AttemptLog:
         try:
             self._fd = os.open(self.path, _FLAGS, 0o600)
         except FileNotFoundError:
-            _make_folders(os.path.dirname(self.path))
+            make_folders(os.path.dirname(self.path))
             self._fd = os.open(self.path, _FLAGS, 0o600)
         self._room = max(0, self.limit - os.fstat(self._fd).st_size)
 
@@ -109,15 +114,15 @@ class AttemptLog:
             data = data[os.write(self._fd, data) :]
 
 
-def _make_folders(path: str) -> None:
+def make_folders(path: str) -> None:
     """Like os.makedirs, but every folder that is made is 0700 (makedirs gives the mode to the last one only)."""
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
         return
     except FileNotFoundError:
-        _make_folders(os.path.dirname(path))
-        _make_folders(path)
+        make_folders(os.path.dirname(path))
+        make_folders(path)
 
 
 def _size(limit: int) -> str:

@@ -63,6 +63,7 @@ def test_every_example_is_listed_and_none_has_an_error(client):
         ("on_push", "webhook_function.py"),
         ("approval", "approval.yaml"),
         ("approval_in_python", "approval_in_python.py"),
+        ("checkpoint", "checkpoint.py"),
         ("on_csv", "on_file.yaml"),
         ("on_json", "on_file_function.py"),
     ]:
@@ -325,6 +326,13 @@ def most_at_once(nodes):
     """How many of these nodes ran at the same time, at most."""
     steps = sorted(step for node in nodes for step in ((node["start_time"], 1), (node["end_time"], -1)))
     return max(accumulate(change for _, change in steps))
+
+
+def test_a_second_attempt_goes_on_where_the_first_has_stopped(server, client):
+    found = client.succeeded("checkpoint")
+    assert [attempt["outcome"] for attempt in found["attempts"]] == ["failed", "success"]
+    assert found["result"] == {"total": sum(range(10)), "began_at": 5}
+    assert not list((server.data / "logs").glob(f"*/{found['id']}.state.json"))
 
 
 def test_downloads_share_the_two_places_of_their_pool(client):

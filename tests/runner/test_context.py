@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from zquant_flow.executors.context import Context, Terminated, current
+from zquant_flow.executors.kept import STATE_LIMIT
 
 
 class Link:
@@ -43,6 +46,7 @@ def test_outside_an_attempt_everything_works_and_does_nothing() -> None:
     assert list(current().track(range(3), "rows")) == [0, 1, 2]
     current().progress(50, message="half")
     current().checkpoint({"row": 3})
+    assert current().state is None
     current().logger.info("quiet")
     assert not current().cancelled.is_set()
     assert current().logical_time is None
@@ -117,3 +121,75 @@ def test_the_expected_end_does_not_count_the_time_that_it_stood_still(
     assert context.values is not None
     # ten seconds for the first of four: thirty more, from 1,110
     assert context.values["estimated_end"] == (1110 + 30) * 1_000_000
+
+
+def kept(folder: Path, **more: Any) -> Context:
+    """An attempt that keeps its state in this folder."""
+    return Context({**ORDER, "state": str(folder / "logs" / "0" / "5.state.json"), **more})
+
+
+def test_the_next_attempt_has_the_last_state(tmp_path: Path) -> None:
+    first = kept(tmp_path)
+    assert first.state is None
+    first.checkpoint({"row": 3, "names": ["中", "\ud800"]})
+    first.checkpoint()
+    first.checkpoint({"row": 4, "names": ["中", "\ud800"]})
+    assert kept(tmp_path).state == first.state == {"row": 4, "names": ["中", "?"]}
+    assert [path.name for path in (tmp_path / "logs" / "0").iterdir()] == ["5.state.json"]
+
+
+def test_an_attempt_that_is_to_end_keeps_its_state_first(tmp_path: Path) -> None:
+    link = Link()
+    link.requests = ["stop"]
+    context = Context({"state": str(tmp_path / "1.state.json")}, link)
+    with pytest.raises(Terminated):
+        context.checkpoint([1])
+    assert context.state == [1]
+
+
+@pytest.mark.parametrize(
+    ("state", "fault"),
+    [
+        ({"rows": [1, {2}]}, r"the state is not JSON: state\.rows\[1\] is of type set"),
+        ({"x": float("nan")}, r"state\.x is nan"),
+        ({(1, 2): 3}, "a key of state is of type tuple"),
+        ("x" * STATE_LIMIT, f"the state has {STATE_LIMIT + 2} bytes as JSON, more than {STATE_LIMIT}"),
+    ],
+)
+def test_what_can_not_be_kept_is_said_and_leaves_what_was(tmp_path: Path, state: Any, fault: str) -> None:
+    context = kept(tmp_path)
+    context.checkpoint("before")
+    with pytest.raises(ValueError, match=fault):
+        context.checkpoint(state)
+    assert context.state == "before"
+
+
+def test_a_resumed_execution_goes_on_from_the_latest_of_those_before(tmp_path: Path) -> None:
+    older, nearer = tmp_path / "1.state.json", tmp_path / "2.state.json"
+    older.write_text('"older"')
+    context = kept(tmp_path, state_from=[str(nearer), str(older)])
+    assert context.state == "older"
+    nearer.write_text('"nearer"')
+    assert context.state == "nearer"
+    context.checkpoint("own")
+    assert context.state == "own"
+
+
+def test_a_damaged_state_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    older = tmp_path / "1.state.json"
+    older.write_text("7")
+    context = kept(tmp_path, state_from=[str(older)])
+    context.checkpoint(8)
+    (tmp_path / "logs" / "0" / "5.state.json").write_bytes(b"\0\0")
+    assert context.state == 7
+    assert "left out" in caplog.text
+
+
+def test_a_disk_that_takes_nothing_costs_the_state_and_not_the_attempt(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "logs").write_text("no folder")
+    context = kept(tmp_path)
+    context.checkpoint(1)
+    assert context.state is None
+    assert "could not be kept" in caplog.text

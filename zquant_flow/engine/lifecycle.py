@@ -41,6 +41,8 @@ class Effects:
     pause: list[Execution] = field(default_factory=list)
     resume: list[Execution] = field(default_factory=list)
     acknowledge: list[tuple[int, int]] = field(default_factory=list)
+    succeeded: list[int] = field(default_factory=list)
+    """Executions whose kept state nobody needs any more."""
 
 
 class Elsewhere(Protocol):
@@ -471,6 +473,8 @@ class Lifecycle:
             seconds = memory.clock.monotonic() - execution.started_monotonic
         if status is Status.SUCCESS:
             execution.percent = 100.0
+            if execution.action is not None and execution.action.executor != "command":
+                self.effects.succeeded.append(execution.id)
         memory.updates(execution).ended.append(
             rows.ended(memory, execution, seconds=seconds, result=result, code=code, error=error)
         )

@@ -1,4 +1,4 @@
-"""How do the logs of attempts go beside a backup, and come back?"""
+"""How do the logs of attempts, and what they have kept, go beside a backup, and come back?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zquant_flow.errors import BadRequest, Unavailable
 from zquant_flow.store.backup import place
 from zquant_flow.wording import say
 
-_NAME = re.compile(r"logs/(\d+)/(\d+)-\d+\.log", re.ASCII)
+_NAME = re.compile(r"logs/(\d+)/(\d+)(?:-\d+\.log|\.state\.json)", re.ASCII)
 
 
 def beside(backup: Path) -> Path:

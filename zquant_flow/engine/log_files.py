@@ -1,4 +1,4 @@
-"""Which logs of attempts lie in the data folder, and how do they go?"""
+"""Which logs of attempts lie in the data folder, which states that they have kept, and how do they go?"""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from zquant_flow.logs import log_path, size
+from zquant_flow.logs import log_path, size, state_path
 
 PER_FOLDER = 1000
 """Executions whose logs share a folder, as `logs.log_path` says."""
-_NAME = re.compile(r"(\d+)-(\d+)\.log", re.ASCII)
+_NAME = re.compile(r"(\d+)(?:-\d+\.log|\.state\.json(?:\.\w+)?)", re.ASCII)
+"""A log; a state; one that was being written when its worker was killed."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogFile:
-    """A log, and whose it is. `mtime` in microseconds."""
+    """A log or a kept state, and whose it is. `mtime` in microseconds."""
 
     path: str
     execution_id: int
@@ -36,7 +37,7 @@ def folders(data_dir: Path) -> list[int]:
 
 
 def logs_in(data_dir: Path, folder: int) -> Iterator[LogFile]:
-    """The logs in one of them; what has another name is nobody's and stays."""
+    """The logs and kept states in one of them; what has another name is nobody's and stays."""
     with (
         contextlib.suppress(FileNotFoundError, NotADirectoryError),
         os.scandir(data_dir / "logs" / str(folder)) as found,
@@ -58,17 +59,27 @@ def highest_id(data_dir: Path) -> int:
 
 
 def remove_attempts(data_dir: Path, execution_id: int, attempts: int) -> tuple[int, int]:
-    """Remove the logs of an execution's attempts; how many there were, and their bytes."""
-    sizes = [remove(log_path(data_dir, execution_id, attempt)) for attempt in range(1, attempts + 1)]
+    """Remove the logs of an execution's attempts, and what they have kept; how many files there were, and their bytes."""
+    sizes = [remove(path) for path in _files_of(data_dir, execution_id, attempts)]
     found = [bytes_ for bytes_ in sizes if bytes_ is not None]
     return len(found), sum(found)
 
 
 def attempts_size(data_dir: Path, execution_id: int, attempts: int) -> tuple[int, int]:
-    """How many logs an execution's attempts have left, and their bytes."""
-    sizes = (size(log_path(data_dir, execution_id, attempt)) for attempt in range(1, attempts + 1))
+    """How many files an execution's attempts have left, and their bytes."""
+    sizes = (size(path) for path in _files_of(data_dir, execution_id, attempts))
     found = [bytes_ for bytes_ in sizes if bytes_]
     return len(found), sum(found)
+
+
+def remove_state(data_dir: Path, execution_id: int) -> None:
+    """Nobody goes on from what the attempts of this execution have kept."""
+    remove(state_path(data_dir, execution_id))
+
+
+def _files_of(data_dir: Path, execution_id: int, attempts: int) -> list[str]:
+    logs = [log_path(data_dir, execution_id, attempt) for attempt in range(1, attempts + 1)]
+    return [*logs, state_path(data_dir, execution_id)]
 
 
 def remove(path: str) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from zquant_flow.engine.memory import Execution
 from zquant_flow.engine.passing import passed
 from zquant_flow.engine.scope import scope_of, session_days
 from zquant_flow.errors import DefinitionError
-from zquant_flow.logs import log_path
+from zquant_flow.logs import log_path, state_path
 from zquant_flow.runner.words import needs_shell, split_command
 from zquant_flow.wording import say
 
@@ -25,7 +25,7 @@ Order = dict[str, Any]
 class Orders:
     """Makes orders. `entries`: where a worker finds each executor's class; `bundle_folder`: where sources are unpacked.
 
-    `calendars`: what is known of exchanges.
+    `calendars`: what is known of exchanges. `earlier`: from whose kept state an execution may go on.
     """
 
     def __init__(
@@ -36,12 +36,14 @@ class Orders:
         entries: Mapping[str, str],
         bundle_folder: Callable[[str], str],
         calendars: Callable[[], Mapping[str, Sessions]] = dict,
+        earlier: Callable[[Execution], Sequence[int]] = lambda execution: (),
     ) -> None:
         self._tasks_dir = tasks_dir
         self._data_dir = str(data_dir)
         self._entries = entries
         self._bundle_folder = bundle_folder
         self._calendars = calendars
+        self._earlier = earlier
         self._folders: dict[tuple[str, str | None], str] = {}
 
     def order(self, execution: Execution) -> Order:
@@ -84,8 +86,12 @@ class Orders:
                 order["results"] = results
             if left_out:
                 order["left_out"] = left_out
-        elif action.executor != "python":
-            order["entry"] = self._entry(action)
+        else:
+            order["state"] = state_path(self._data_dir, execution.id)
+            if earlier := self._earlier(execution):
+                order["state_from"] = [state_path(self._data_dir, id_) for id_ in earlier]
+            if action.executor != "python":
+                order["entry"] = self._entry(action)
         return order
 
     def _sessions(self, execution: Execution) -> dict[str, str]:

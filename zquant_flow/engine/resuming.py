@@ -55,13 +55,13 @@ class Resuming:
         position = {name: index for index, name in enumerate(plan.names)}
         if execution.rerun is not None:
             return self._others(before, execution.rerun, plan, position)
-        known = {node.name: node for node in self._nodes(before)}
+        known = {node.name: node for node in self.nodes(before)}
         return [
             _reused(row, position[row.node])
             for row in queries.children_of(self._database, before)
             if taken_as(row) is Status.SUCCESS
             and row.node in position
-            and self._is_unchanged(known.get(row.node), workflow.nodes[position[row.node]], row)
+            and self.is_unchanged(known.get(row.node), workflow.nodes[position[row.node]], row)
         ]
 
     def items(self, execution: Execution, node: int, items: Sequence[Any]) -> Sequence[Reused]:
@@ -71,7 +71,7 @@ class Resuming:
         if before is None or workflow is None or execution.rerun is not None:
             return ()
         now = workflow.nodes[node]
-        was = next((known for known in self._nodes(before) if known.name == now.name), None)
+        was = next((known for known in self.nodes(before) if known.name == now.name), None)
         if was is None or was.for_each is None:
             return ()
         done = self._items_done(before, replace(was, for_each=now.for_each), now)
@@ -88,7 +88,7 @@ class Resuming:
             if fan.node != now.name:
                 continue
             for row in queries.children_of(self._database, fan):
-                if taken_as(row) is Status.SUCCESS and row.params and self._is_unchanged(was, now, row):
+                if taken_as(row) is Status.SUCCESS and row.params and self.is_unchanged(was, now, row):
                     done.setdefault(json_text(json.loads(row.params).get("item")), deque()).append(row)
         return done
 
@@ -109,11 +109,13 @@ class Resuming:
         assert body is not None
         return decode(json.loads(body))
 
-    def _nodes(self, before: Any) -> Sequence[Node]:
+    def nodes(self, before: Any) -> Sequence[Node]:
+        """The nodes of an execution, as they were then; none of what is no workflow."""
         workflow = self.definition(before.task_id, before.version).workflow
         return workflow.nodes if workflow is not None else ()
 
-    def _is_unchanged(self, before: Node | None, now: Node, row: Any) -> bool:
+    def is_unchanged(self, before: Node | None, now: Node, row: Any) -> bool:
+        """Whether a node is what it was when this row of it came to be."""
         if before is None or replace(before, group="") != replace(now, group=""):
             return False
         if now.task is None:

@@ -30,9 +30,11 @@ from zquant_flow.core.model import TaskDef
 from zquant_flow.core.schedule import Times
 from zquant_flow.core.status import Status
 from zquant_flow.definitions.calendars import calendars_of
+from zquant_flow.engine import log_files
 from zquant_flow.engine.bell import Bell
 from zquant_flow.engine.bundles import BundleFolders
 from zquant_flow.engine.dispatcher import Dispatcher
+from zquant_flow.engine.earlier import Earlier
 from zquant_flow.engine.events import Events
 from zquant_flow.engine.fans import DEFAULT_LIMIT
 from zquant_flow.engine.keys import Keys
@@ -160,10 +162,18 @@ class Engine:
             entries=entries,
             bundle_folder=BundleFolders(database, data_dir).folder,
             calendars=lambda: self.calendars.known,
+            earlier=Earlier(database, self.memory, self.resuming).of,
         )
         self.lifecycle.workflows.session_days = orders.session_days
         self._backend = backend(self._from_backend, self._backend_lost)
-        self._worker = Worker(self.memory, self.lifecycle, self._dispatcher, orders, self._backend)
+        self._worker = Worker(
+            self.memory,
+            self.lifecycle,
+            self._dispatcher,
+            orders,
+            self._backend,
+            partial(log_files.remove_state, data_dir),
+        )
 
     # ── start and stop ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -7,7 +7,7 @@ its attempts and nothing else.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from zquant_flow.core.status import Status
@@ -37,16 +37,26 @@ class Backend(Protocol):
 
 
 class Worker:
-    """The engine's side of the backend. Owned by the engine's thread."""
+    """The engine's side of the backend. Owned by the engine's thread.
+
+    `remove_state` removes what the attempts of an execution have kept.
+    """
 
     def __init__(
-        self, memory: Memory, lifecycle: Lifecycle, dispatcher: Dispatcher, orders: Orders, backend: Backend
+        self,
+        memory: Memory,
+        lifecycle: Lifecycle,
+        dispatcher: Dispatcher,
+        orders: Orders,
+        backend: Backend,
+        remove_state: Callable[[int], None],
     ) -> None:
         self._memory = memory
         self._lifecycle = lifecycle
         self._dispatcher = dispatcher
         self._orders = orders
         self.backend = backend
+        self._remove_state = remove_state
 
     def orders_for(self, effects: Effects) -> list[Frame]:
         """The orders of the attempts that start; what can't be ordered fails in this same turn."""
@@ -77,6 +87,8 @@ class Worker:
             self._hand_over(effects, orders)
         except RunnerUnavailable as error:
             log.warning("%s", error.detail, extra={"action": "runner_away"})
+        for execution_id in effects.succeeded:
+            self._remove_state(execution_id)
 
     def _hand_over(self, effects: Effects, orders: list[Frame]) -> None:
         if orders or effects.acknowledge:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -52,6 +52,8 @@ class Context:
         "_link",
         "_logical_time",
         "_reported",
+        "_state_from",
+        "_state_path",
         "_stood_still",
         "attempt",
         "execution_id",
@@ -77,6 +79,8 @@ class Context:
         self.stopping = False
         self.pausing = False
         self._logical_time: str | None = order.get("logical_time")
+        self._state_path: str | None = order.get("state")
+        self._state_from: Sequence[str] = order.get("state_from") or ()
         self._link = link
         self._cancelled: threading.Event | None = None
         self._reported = 0.0
@@ -105,6 +109,18 @@ class Context:
             if self.stopping:
                 self._cancelled.set()
         return self._cancelled
+
+    @property
+    def state(self) -> Any:
+        """What the last `checkpoint(state)` has kept, of this attempt or of those before it; None where nothing is kept.
+
+        A resumed execution begins with that of the execution before. Read anew each time: to change what it gives changes nothing.
+        """
+        if self._state_path is None:
+            return None
+        from zquant_flow.executors import kept
+
+        return kept.read((self._state_path, *self._state_from), self.logger)
 
     def progress(
         self,
@@ -139,7 +155,13 @@ class Context:
         self._advance(label, processed, total, began, last=True)
 
     def checkpoint(self, state: Any = None) -> None:
-        """A point where the attempt can be paused or terminated; raises Terminated. `state` is not kept yet."""
+        """A point where the attempt can be paused or terminated; raises Terminated.
+
+        `state` is kept first, for the next attempt: values of JSON, at most 1 MiB as such; ValueError says what is not so. None
+        leaves what was kept. A disk that is full costs the state, which the log says, and not the attempt.
+        """
+        if state is not None and self._state_path is not None:
+            self._keep(state, self._state_path)
         link = self._link
         if link is None:
             return
@@ -159,6 +181,14 @@ class Context:
         self.stopping = True
         if self._cancelled is not None:
             self._cancelled.set()
+
+    def _keep(self, state: Any, path: str) -> None:
+        from zquant_flow.executors import kept
+
+        try:
+            kept.keep(path, state)
+        except OSError as exc:
+            self.logger.warning("the state could not be kept: %s", exc)
 
     def _advance(
         self, label: str | None, processed: int, total: int | None, began: float, last: bool = False

@@ -26,7 +26,7 @@ def success(value: Any) -> Frame:
     try:
         text = _encode(value)
     except (TypeError, ValueError, RecursionError) as exc:
-        error = f"the result is not JSON: {_find_fault(value) or exc}"
+        error = f"the result is not JSON: {find_fault(value) or exc}"
         tell(f"{error}\n")
         return {"kind": "failed", "code": "result_not_json", "error": error}
     if len(text) > RESULT_LIMIT:
@@ -35,20 +35,20 @@ def success(value: Any) -> Frame:
     return {"kind": "success", "result": text.encode(errors="replace").decode()}
 
 
-def _find_fault(value: Any, path: str = "result", depth: int = 0) -> str | None:
-    """Where in a value is what JSON has no word for?"""
+def find_fault(value: Any, path: str = "result", depth: int = 0) -> str | None:
+    """Where in a value is what JSON has no word for? None where nowhere."""
     if depth > 50:
         return f"{path} is nested too deeply"
     if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str | int | float | bool | None):
                 return f"a key of {path} is of type {type(key).__name__}"
-            fault = _find_fault(item, f"{path}.{key}", depth + 1)
+            fault = find_fault(item, f"{path}.{key}", depth + 1)
             if fault:
                 return fault
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            fault = _find_fault(item, f"{path}[{index}]", depth + 1)
+            fault = find_fault(item, f"{path}[{index}]", depth + 1)
             if fault:
                 return fault
     elif isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
