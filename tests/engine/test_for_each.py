@@ -12,6 +12,7 @@ import pytest
 from tests.engine.conftest import retrying
 from zquant_flow.core.approval import Approval
 from zquant_flow.core.model import Action, ForEach, Node, OnFailure, WorkflowType
+from zquant_flow.engine import fans
 from zquant_flow.store import queries
 from zquant_flow.testing import Harness, command_node, command_task, workflow_task
 
@@ -326,3 +327,24 @@ def test_a_rerun_of_the_node_does_all_items_again(h: Harness) -> None:
     h.end(h.backend.node("after"))
     h.operations.rerun(again, "load", actor="u")
     assert sorted(order["node"] for order in h.backend.active.values()) == ["load[0]", "load[1]", "load[2]"]
+
+
+def test_results_that_are_too_large_together_fail_the_node_and_are_not_kept(
+    h: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fans, "LARGEST", 8)
+    root = start(h, fan())
+    for item in ("load[0]", "load[1]", "load[2]"):
+        h.end(h.backend.node(item), result='"1234"')
+    found = child(h, root, "load")
+    assert (found.status, found.error_code, found.result) == ("failed", "result_too_large", None)
+    assert set(items(h, root).values()) == {"success"}
+    assert h.status(root) == "failed"
+
+
+def test_results_of_the_largest_size_together_are_a_list(h: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fans, "LARGEST", 18)
+    root = start(h, fan())
+    for item in ("load[0]", "load[1]", "load[2]"):
+        h.end(h.backend.node(item), result='"1234"')
+    assert json.loads(child(h, root, "load").result) == ["1234"] * 3

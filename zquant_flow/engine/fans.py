@@ -20,6 +20,9 @@ from zquant_flow.engine.memory import UNBOUNDED, Execution, Reused, Run
 DEFAULT_LIMIT = 100_000
 """Items of one node, where no setting says otherwise."""
 
+LARGEST = 16 * 1024 * 1024
+"""Characters of JSON that the results of a node's items may have together."""
+
 ReusableItems = Callable[[Execution, int, Sequence[Any]], Sequence[Reused]]
 """Reads which items of a node of a resumed workflow need not be done again."""
 
@@ -38,14 +41,27 @@ def remains_of(workflow: Workflow, node: Node, count: int) -> Run:
     return run
 
 
-def gathered(run: Run) -> str:
-    """The results of all items as one JSON list; null where there is none."""
+def gather(run: Run, item: int, result: str | None) -> None:
+    """Keep what an item has given, as JSON; once they are too large together, none of them."""
+    if result is None or run.gathered_size > LARGEST:
+        return
+    run.gathered[item] = result
+    run.gathered_size += len(result)
+    if run.gathered_size > LARGEST:
+        run.gathered = []
+
+
+def gathered(run: Run) -> str | None:
+    """The results of all items as one JSON list, null where there is none; None where they are too large together."""
+    if run.gathered_size > LARGEST:
+        return None
     return "[" + ",".join(result or "null" for result in run.gathered) + "]"
 
 
 def ended_as(run: Run) -> Status:
-    """How a node has ended whose items have: as a list with holes is no success, one failure is one."""
-    return Status.FAILED if run.progress.failures else Status.SUCCESS
+    """How a node has ended whose items have: as a list with holes is no success, one failure is one, and so is no list."""
+    whole = run.progress.failures == 0 and run.gathered_size <= LARGEST
+    return Status.SUCCESS if whole else Status.FAILED
 
 
 def _run_over(workflow: Workflow, node: Node, items: Sequence[Any]) -> Run:

@@ -174,6 +174,8 @@ class Run:
     """What a node with `for_each` runs for; None for a workflow."""
     gathered: list[str | None] = field(default_factory=list)
     """The results of its items as JSON, by index."""
+    gathered_size: int = 0
+    """Characters of them."""
     children: dict[int, Execution] = field(default_factory=dict)
     backlog: deque[tuple[int, SkipReason | None]] = field(default_factory=deque)
     """What its progress has decided and nobody has carried out yet: nodes that may start, and skipped ones with the reason."""

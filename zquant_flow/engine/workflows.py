@@ -26,9 +26,11 @@ from zquant_flow.engine.approvals import Approvals
 from zquant_flow.engine.dispatcher import Dispatcher
 from zquant_flow.engine.fans import (
     DEFAULT_LIMIT,
+    LARGEST,
     ReusableItems,
     ended_as,
     fan_of,
+    gather,
     gathered,
     remains_of,
 )
@@ -513,6 +515,12 @@ class Workflows:
             return
         what, code = ("items", "items_failed") if is_fan else ("nodes", "nodes_failed")
         error = f"{failures} of {total} {what} did not succeed"
+        if is_fan and not failures:
+            code = "result_too_large"
+            error = say(
+                "the results of the items have together more than {limit} characters as JSON: store them, return where they are",
+                limit=LARGEST,
+            )
         self._steps.end(execution, status, result=result, code=code, error=error)
 
     def progress_of(self, execution: Execution) -> tuple[float, float | None, dict[str, Any]]:
@@ -571,7 +579,7 @@ class Workflows:
 def keep_result(run: Run, node: int, result: str | None) -> None:
     """Keep what a node has given, as JSON, for those that take it."""
     if run.items is not None:
-        run.gathered[node] = result
+        gather(run, node, result)
         return
     if result is not None and node in run.before_commands:
         run.passed[node] = result
