@@ -20,7 +20,7 @@ from zquant_flow.core.model import Overlap
 from zquant_flow.engine.log_archive import beside, pack, unpack
 from zquant_flow.engine.log_files import highest_id
 from zquant_flow.errors import BadRequest, Conflict, Unavailable
-from zquant_flow.logs import log_path
+from zquant_flow.logs import log_path, state_path
 from zquant_flow.store import queries, repair
 from zquant_flow.store.backup import check_backup, write_backup
 from zquant_flow.store.database import HEAD, Database
@@ -347,15 +347,19 @@ def test_logs_come_back_where_they_are_missing_and_never_over_others(tmp_path: P
         path.parent.mkdir(parents=True)
         path.write_text(f"log of {number}\n")
     (data / "admin.token").write_text("secret")
+    kept = Path(state_path(data, 7))
+    kept.write_text("[1]")
     backup = tmp_path / "b.db"
-    assert pack(data, beside(backup), 1500) == 2
+    assert pack(data, beside(backup), 1500) == 3
     assert beside(backup).stat().st_mode & 0o777 == 0o600
     with pytest.raises(BadRequest, match="there already"):
         pack(data, beside(backup), 1500)
     paths[7].unlink()
+    kept.unlink()
     paths[1500].write_text("newer\n")
     assert highest_id(data) == 9000
-    assert unpack(beside(backup), data) == 1
+    assert unpack(beside(backup), data) == 2
+    assert kept.read_text() == "[1]"
     assert paths[7].read_text() == "log of 7\n"
     assert paths[1500].read_text() == "newer\n"
     assert paths[7].stat().st_mode & 0o777 == 0o600

@@ -15,7 +15,7 @@ from zquant_flow.core.model import Overlap
 from zquant_flow.engine import housekeeping
 from zquant_flow.engine.housekeeping import DAY, Housekeeping, Policy, Sweep, Swept, hidden_tasks
 from zquant_flow.engine.keys import Key
-from zquant_flow.logs import log_path
+from zquant_flow.logs import log_path, state_path
 from zquant_flow.store import history, queries, repair
 from zquant_flow.store.calls import ask as ask_calls
 from zquant_flow.store.history import Wanted
@@ -87,15 +87,17 @@ def test_what_is_old_goes_with_its_nodes_attempts_and_logs(h: Harness) -> None:
         h.end(next(iter(h.backend.active)))
     of_old = ids(h)
     logs = [write_log(h, number) for number in of_old]
+    kept = Path(state_path(h.folder, of_old[1]))
+    kept.write_text("[]")
     assert len(of_old) == 4
     h.tick(40 * DAY_SECONDS)
     new, own = done(h, flow), done(h, shared)
     swept = sweep(h, MONTH)
-    assert (swept.executions, swept.rows, swept.logs, swept.log_bytes) == (1, 4, 4, 24)
+    assert (swept.executions, swept.rows, swept.logs, swept.log_bytes) == (1, 4, 5, 26)
     assert queries.execution_row(h.database, old) is None
     assert new in ids(h) and own in ids(h)
     assert not set(ids(h)) & set(of_old)
-    assert not any(path.exists() for path in logs)
+    assert not any(path.exists() for path in [*logs, kept])
     assert Path(log_path(h.folder, new, 1)).exists()
     with h.database.read() as connection:
         assert not connection.execute(select(attempts).where(attempts.c.execution_id.in_(of_old))).all()
@@ -312,13 +314,17 @@ def test_logs_have_a_limit_of_their_own(h: Harness) -> None:
     stray = write_log(h, made[-1] + 5)
     (h.folder / "logs" / "0" / "notes.txt").write_text("mine")
     now = h.clock.micros()
+    kept, cut_off = Path(state_path(h.folder, made[0])), Path(state_path(h.folder, made[1]) + ".77_140")
+    for path in (kept, cut_off):
+        path.touch()
+        _touch(path, now)
     for number in made[:2]:
         _touch(Path(log_path(h.folder, number, 1)), now)
     _touch(Path(log_path(h.folder, made[2], 1)), now)
     h.tick(40 * DAY_SECONDS)
     would = sweep(h, Policy(logs=30 * DAY), dry_run=True)
     swept = sweep(h, Policy(logs=30 * DAY))
-    assert (swept.logs, swept.executions) == (would.logs, 0) == (2, 0)
+    assert (swept.logs, swept.executions) == (would.logs, 0) == (4, 0)
     assert ids(h) == made
     left = {path.name for path in (h.folder / "logs" / "0").iterdir()}
     assert left == {f"{made[2]}-1.log", stray.name, "notes.txt"}

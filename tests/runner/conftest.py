@@ -79,6 +79,12 @@ def spin(path):
     open(path, "w").close()
     while True:
         current().checkpoint(); time.sleep(0.005)
+def go_on(pages=5, die=False):
+    state = current().state or {"read": []}
+    for page in range(len(state["read"]), pages):
+        if die and page == 3: os.kill(os.getpid(), 9)
+        state["read"].append([page, current().attempt]); current().checkpoint(state)
+    return state["read"]
 def nap(seconds): time.sleep(seconds)
 def chatter(word):
     for _ in range(20):

@@ -335,3 +335,16 @@ def test_tasks_with_other_environments_do_not_share_a_worker(python: Python) -> 
     assert (first["env"], second["env"]) == ("x", "y")
     assert first["pid"] != second["pid"]
     assert os.getpid() not in (first["pid"], second["pid"])
+
+
+@pytest.mark.parametrize("isolation", ["process", "thread"])
+def test_what_was_kept_before_a_kill_is_there_for_the_next_attempt(
+    python: Python, tmp_path: Path, isolation: str
+) -> None:
+    state = str(tmp_path / "logs" / "0" / "1.state.json")
+    killed = python.run("go_on", isolation=isolation, state=state, params={"die": True})
+    assert killed["kind"] in ("failed", "displaced", "lost")
+    python.number = 0
+    python.start("go_on", isolation=isolation, state=state, attempt=2)
+    read = value(python.client.wait(1, 2))
+    assert read == [[0, 1], [1, 1], [2, 1], [3, 2], [4, 2]]

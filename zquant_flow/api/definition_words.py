@@ -12,6 +12,7 @@ _NAMES = {
     "BackoffForm": "RetryBackoff",
     "AfterForm": "RunAfter",
     "ApprovalForm": "Approval",
+    "RangeForm": "ItemRange",
     "On": "AwaitedEnd",
     "WebhookForm": "Webhook",
     "OnFileForm": "OnFile",

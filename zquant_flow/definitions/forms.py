@@ -270,29 +270,6 @@ Environment = Annotated[
 Folder = Annotated[str, *_typed(_working_dir, type="string", minLength=1)]
 Dependency = Annotated[str | int, *_typed(_dependency, type=["string", "integer"])]
 Condition = Annotated[str, *_typed(_condition, type=["string", "boolean"])]
-Each = Annotated[
-    ForEach,
-    *_typed(
-        _each,
-        anyOf=[
-            {"type": "array"},
-            {"type": "string", "examples": ["nodes.codes.result", "params.codes"]},
-            {
-                "type": "object",
-                "properties": {
-                    "range": {
-                        "anyOf": [
-                            {"type": "integer"},
-                            {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 3},
-                        ]
-                    }
-                },
-                "required": ["range"],
-                "additionalProperties": False,
-            },
-        ],
-    ),
-]
 Count = Annotated[int, Field(strict=True, ge=0, le=10_000)]
 Size = Annotated[int, Field(strict=True, ge=1, le=100_000)]
 Factor = Annotated[float, Field(strict=True, ge=1, le=1_000)]
@@ -325,6 +302,15 @@ TaskParams = Annotated[dict[str, Any], WithJsonSchema(_ParamSchema)]
 
 class Form(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class RangeForm(Form):
+    """Whole numbers: up to one, or from `start` to `stop` by `step`."""
+
+    range: int | Annotated[list[int], Field(min_length=2, max_length=3)]
+
+
+Each = Annotated[ForEach, PlainValidator(_each, json_schema_input_type=list[Any] | str | RangeForm)]
 
 
 class RuleForm(Form):

@@ -54,7 +54,7 @@ def _as_json(state: Any) -> bytes:
     try:
         data = _encode(state).encode(errors="replace")
     except (TypeError, ValueError, RecursionError) as exc:
-        raise ValueError(f"the state is not JSON: {find_fault(state, 'state') or exc}") from exc
+        raise ValueError(f"the state is not JSON: {find_fault(state, 'state') or exc}") from None
     if len(data) > STATE_LIMIT:
         raise ValueError(
             f"the state has {len(data)} bytes as JSON, more than {STATE_LIMIT}: keep the rest in a file, and its place in the state"
