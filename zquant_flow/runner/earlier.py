@@ -35,7 +35,9 @@ class ResultsFile:
         """Raises SpawnFailed where the disk doesn't take it."""
         if not self._results:
             return
-        items = ",\n".join(f"{json.dumps(name)}: {result}" for name, result in self._results.items())
+        items = ",\n".join(
+            f"{json.dumps(name, ensure_ascii=False)}: {result}" for name, result in self._results.items()
+        )
         data = f"{{{items}}}\n".encode("utf-8", "backslashreplace")  # half a character, as JSON has it
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
