@@ -128,7 +128,8 @@ class Progress:
         return self._paced(step)
 
     def began(self, node: int) -> None:
-        """Node `node` has started: from here on nothing but its end changes it."""
+        """Node `node` has started: from here on nothing but its end changes it. One that was given up counts again."""
+        self._settled -= self.state[node] == SKIPPED
         self.state[node] = STARTED
 
     def may_start(self, node: int) -> bool:

@@ -18,6 +18,7 @@ from zquant_flow.engine import rows
 from zquant_flow.engine.memory import Execution, Memory
 from zquant_flow.engine.scope import SessionDays, scope_of
 from zquant_flow.errors import ExpressionError, NotApprover
+from zquant_flow.store.batch import Row
 from zquant_flow.wording import joined, say
 
 
@@ -56,6 +57,7 @@ class Approvals:
         if approval.timeout is not None:
             until = memory.now + approval.timeout // timedelta.resolution
         child.row = rows.node_waiting(memory, child, until, approval.message)
+        self._keep_item(child, child.row)
         memory.fresh.append(child)
         memory.batch.nodes_waiting.append(child.row)
         try:
@@ -65,6 +67,13 @@ class Approvals:
             self._steps.doom(child, "invalid_template", error.detail)
             return
         self.await_answer(child, until)
+
+    def _keep_item(self, child: Execution, row: Row) -> None:
+        """What it asks about stands in its params, as that of any item does: a resume knows it by that."""
+        run = child.parent.run if child.parent is not None else None
+        if run is not None and run.items is not None:
+            child.params = {**child.params, "item": run.items[child.node]}
+            row["params"] = rows.json_text(child.params)
 
     def await_answer(self, child: Execution, until: int | None) -> None:
         """Answer for everybody where nobody has by then (microseconds); None waits for ever."""

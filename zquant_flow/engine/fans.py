@@ -5,6 +5,7 @@ An execution of its own that needs no place (`Run` with `items`), and below it o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -33,9 +34,12 @@ def fan_of(workflow: Workflow, node: Node, scope: Mapping[str, Any], limit: int)
     return _run_over(workflow, node, items_of(node.for_each, scope, limit))
 
 
-def remains_of(workflow: Workflow, node: Node, count: int) -> Run:
-    """The run of items that nobody knows any more: what has begun may end, and it has failed."""
-    run = _run_over(workflow, node, Alike(None, count))
+def remains_of(workflow: Workflow, node: Node, begun: Mapping[int, str | None]) -> Run:
+    """The run of items that nobody knows any more, but for the params of those that have `begun`: they may end. It has failed."""
+    items: list[Any] = [None] * (max(begun, default=-1) + 1)
+    for number, params in begun.items():
+        items[number] = json.loads(params).get("item") if params else None
+    run = _run_over(workflow, node, items)
     run.progress.failures = 1
     run.progress.abandon()
     return run
@@ -65,7 +69,8 @@ def ended_as(run: Run) -> Status:
 
 
 def _run_over(workflow: Workflow, node: Node, items: Sequence[Any]) -> Run:
-    plan, one = plan_items(node.name, len(items)), replace(node, for_each=None, when=None)
+    plan = plan_items(node.name, len(items))
+    one = replace(node, for_each=None, when=None, trigger_rule=TriggerRule.ALL_SUCCESS)
     progress = Progress(
         plan,
         Alike(TriggerRule.ALL_SUCCESS, len(items)),

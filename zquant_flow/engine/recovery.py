@@ -171,7 +171,7 @@ class _Recovery:
         above = execution.parent.run if execution.parent is not None else None
         if above is None or above.nodes[execution.node].for_each is None:
             return None
-        return workflows.fan_again(execution, max((_number(row.node) for row in below), default=-1))
+        return workflows.fan_again(execution, {_number(row.node): row.params for row in below})
 
     def _continue_workflow(self, execution: Execution) -> None:
         step = self._steps.pop(execution.id, None)
@@ -181,6 +181,8 @@ class _Recovery:
         if workflow.timeout is not None and not execution.inline:
             passed = self._memory.clock.monotonic() - execution.started_monotonic
             self._lifecycle.workflows.watch(execution, max(0.0, workflow.timeout.total_seconds() - passed))
+        if execution.terminating is not None:
+            step.ready.clear()  # nothing of it begins any more
         self._lifecycle.workflows.go_on(execution, step)
         if execution.terminating is not None:
             execution.terminating = None

@@ -23,6 +23,11 @@ def taken_as(row: Any) -> Status:
     return Status(row.marked_status or row.status)
 
 
+def _is_taken_back(row: Any) -> bool:
+    """Whether it is a success that was marked as a failure: all of it is to be done again."""
+    return Status(row.status) is Status.SUCCESS and taken_as(row) is not Status.SUCCESS
+
+
 def _reused(row: Any, node: int) -> Reused:
     status = taken_as(row)
     failed = status in UNSUCCESSFUL
@@ -66,11 +71,13 @@ class Resuming:
 
     def items(self, execution: Execution, node: int, items: Sequence[Any]) -> Sequence[Reused]:
         """The items of a node that succeeded in the execution that this one resumes, by their values."""
-        before = queries.execution_row(self._database, execution.resume_from or 0)
         workflow = execution.definition.workflow
-        if before is None or workflow is None or execution.rerun is not None:
+        if workflow is None or execution.rerun is not None:
             return ()
         now = workflow.nodes[node]
+        before = self._last_with(now.name, execution.resume_from)
+        if before is None:
+            return ()
         was = next((known for known in self.nodes(before) if known.name == now.name), None)
         if was is None or was.for_each is None:
             return ()
@@ -82,10 +89,20 @@ class Resuming:
                 found.append(replace(_reused(row, index), params=row.params))
         return found
 
+    def _last_with(self, name: str, execution_id: int | None) -> Any:
+        """The execution that last got to this node: this one, or one that it was a resume of."""
+        row = queries.execution_row(self._database, execution_id or 0)
+        while row is not None:
+            found = queries.nodes_named(self._database, row, [name]).get(name)
+            if found is not None and found.status != Status.SKIPPED.value:
+                return row
+            row = queries.execution_row(self._database, row.resume_from_execution_id or 0)
+        return None
+
     def _items_done(self, before: Any, was: Node, now: Node) -> dict[str, deque[Any]]:
         done: dict[str, deque[Any]] = {}
         for fan in queries.children_of(self._database, before):
-            if fan.node != now.name:
+            if fan.node != now.name or _is_taken_back(fan):
                 continue
             for row in queries.children_of(self._database, fan):
                 if taken_as(row) is Status.SUCCESS and row.params and self.is_unchanged(was, now, row):

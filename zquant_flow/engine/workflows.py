@@ -146,16 +146,16 @@ class Workflows:
             usual=past.whole,
         )
 
-    def fan_again(self, execution: Execution, highest: int) -> Run:
-        """The memory of a node's items after a restart: of those that the node runs for, up to `highest` known from rows."""
+    def fan_again(self, execution: Execution, begun: Mapping[int, str | None]) -> Run:
+        """The memory of a node's items after a restart: of those that the node runs for; `begun`: params by number, from rows."""
         parent, workflow = execution.parent, execution.definition.workflow
         assert parent is not None and parent.run is not None and workflow is not None
         node = parent.run.nodes[execution.node]
         try:
             run = fan_of(workflow, node, scope_within(parent, self.session_days), UNBOUNDED)
         except (FanError, ZquantFlowError):  # a calendar that is not there any more, say
-            return remains_of(workflow, node, highest + 1)
-        return run if len(run.plan) > highest else remains_of(workflow, node, highest + 1)
+            return remains_of(workflow, node, begun)
+        return run if len(run.plan) > max(begun, default=-1) else remains_of(workflow, node, begun)
 
     def _plan(self, execution: Execution, workflow: Workflow) -> tuple[Plan, frozenset[str], frozenset[int]]:
         """Its plan, the nodes whose results others name, and those that commands wait for."""
@@ -457,7 +457,7 @@ class Workflows:
         if takes_place(run, child.node):
             self._vacate(parent)
         self.follow(parent, step)
-        if run.progress.stopped and not was_stopped:
+        if run.progress.stopped and not was_stopped and parent.terminating is None:
             self._skip_unstarted(parent, run)
         self._finish_if_done(parent)
 
