@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Tests wait half of their time (for processes, leases, instants): three workers for two cores.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(max(1, os.cpu_count() * 3 // 2))")
 
 .PHONY: faults soak serve test lint types pytest bench fuzz messages clean
 
@@ -19,7 +21,7 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 pytest: $(STAMP)
-	$(BIN)/pytest -q -n auto --dist worksteal $(ARGS)
+	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal $(ARGS)
 
 # A thousand sudden deaths on every database, and the table of what was found; `make test` has the short version.
 faults: $(STAMP)
