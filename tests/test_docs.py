@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -30,8 +28,11 @@ from zquant_flow.core.status import FINAL, LEGAL, ScheduleStatus, Status, Trigge
 from zquant_flow.definitions.forms import PLANNED, NodeForm, TaskForm
 from zquant_flow.definitions.schema import parse_definition
 from zquant_flow.definitions.yaml_text import read_yaml
-from zquant_flow.executors.installed import load_executors
+from zquant_flow.executors.context import Context
+from zquant_flow.executors.installed import built_in, installed
 from zquant_flow.plugin import hookspecs
+from zquant_flow.plugin.plugins import Plugins
+from zquant_flow.plugin.sources import Sources
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "zquant_flow"
@@ -414,7 +415,7 @@ def _decided(rule: TriggerRule, combination: str, on_failure: OnFailure) -> bool
 # ── executors, commands, files ───────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("name", ["executors.md", "zh/executors.md"])
+@pytest.mark.parametrize("name", ["plugins.md", "zh/plugins.md"])
 def test_every_hook_is_documented_and_no_other(name: str) -> None:
     hooks = {key for key, value in vars(hookspecs).items() if hasattr(value, f"{hookspecs.PROJECT}_spec")}
     assert hooks
@@ -425,7 +426,7 @@ def test_every_hook_is_documented_and_no_other(name: str) -> None:
 @pytest.mark.parametrize("name", ["executors.md", "zh/executors.md"])
 def test_every_built_in_executor_has_its_chapter(name: str) -> None:
     chapters = set(re.findall(r"^## (\w+)$", text_of(name), re.M))
-    assert set(load_executors()) <= chapters
+    assert set(built_in().configs) <= chapters
 
 
 def commands() -> dict[str, Any]:
@@ -480,12 +481,27 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
+def plugins_of(page: Path, folder: Path) -> Plugins:
+    """The plugin files that a page shows, beside the built-ins; those that are not files of the folder are left out."""
+    for text in fenced(page, "python"):
+        if named := re.match(r"# plugins/(\w+\.py)\n", text):
+            (folder / named[1]).write_text(text)
+    return installed(Sources(folder=folder, entry_points=False))
+
+
 @every_page
-def test_every_task_in_yaml_loads_as_it_stands(page: Path) -> None:
+def test_every_plugin_in_python_loads_as_it_stands(page: Path, tmp_path: Path) -> None:
+    for plugin in plugins_of(page, tmp_path).known:
+        assert plugin.error is None
+
+
+@every_page
+def test_every_task_in_yaml_loads_as_it_stands(page: Path, tmp_path: Path) -> None:
+    configs = plugins_of(page, tmp_path).configs
     for text in fenced(page, "yaml"):
         for document in read_yaml(text.encode()):
             if isinstance(document.value, dict) and "name" in document.value:
-                parse_definition(document.value, origin="file", executors=load_executors())
+                parse_definition(document.value, origin="file", executors=configs)
 
 
 @every_page
@@ -531,11 +547,9 @@ def test_a_chinese_page_has_the_tables_and_examples_of_the_english_one(page: Pat
         assert len(fenced(english, language)) == len(fenced(page, language))
 
 
-def test_the_documented_python_executor_works_by_hand(tmp_path: Path) -> None:
-    class_, use = [text for text in fenced(DOCS / "executors.md", "python") if "zquant_flow." in text]
-    (tmp_path / "copying.py").write_text(class_)
-    (tmp_path / "use.py").write_text(use)
-    done = subprocess.run(
-        [sys.executable, "use.py"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+def test_the_documented_executor_works_by_hand() -> None:
+    (text,) = [text for text in fenced(DOCS / "executors.md", "python") if "import Config, Executor" in text]
+    shown: dict[str, Any] = {}
+    exec(compile(text, "executors.md", "exec", dont_inherit=True), shown)
+    copy = shown["Copy"]
+    assert copy().run(Context({}), copy.Config(source="x", rows=2)) == {"rows": 2}

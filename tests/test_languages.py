@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Literal
 
 import pytest
@@ -32,6 +33,7 @@ from zquant_flow.definitions.faults import DefinitionErrors, FieldError
 from zquant_flow.definitions.loader import Loader, LoadError
 from zquant_flow.definitions.registry import Registry
 from zquant_flow.environment import terminal_language
+from zquant_flow.executors.installed import built_in
 from zquant_flow.wording import Language, Message, joined, packed, restored, say, spoken, translated, unpacked
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "migrations" not in path.parts)
@@ -357,6 +359,7 @@ class Stub:
     """A control with nothing below: enough for what is refused before any work."""
 
     locale: Language = "en"
+    plugged = SimpleNamespace(current=built_in())
 
     @property
     def registry(self) -> Registry:

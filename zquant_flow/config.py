@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -37,6 +38,8 @@ class Settings(BaseSettings):
 
     tasks_dir: Path = Path("tasks")
     plugins_dir: Path = Path("plugins")
+    plugins: Annotated[list[str], NoDecode] = []
+    blocked_plugins: Annotated[list[str], NoDecode] = []
     calendars_dir: Path = Path("calendars")
     data_dir: Path = Path(".zquant-flow")
     database_url: str = ""
@@ -74,6 +77,14 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, path: Path) -> Path:
         return Path.cwd() / path.expanduser()
+
+    @field_validator("plugins", "blocked_plugins", mode="before")
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        """The environment has one text: `a,b`."""
+        return (
+            [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+        )
 
     @field_validator("pools")
     @classmethod

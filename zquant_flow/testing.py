@@ -143,7 +143,6 @@ class Harness:
             clock=self.clock,
             tasks_dir=self.folder / "tasks",
             data_dir=self.folder / "data",
-            entries={"example": "zquant_flow.executors.example:ExampleExecutor"},
             with_bell=False,
             **self._options,
         )

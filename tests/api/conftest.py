@@ -109,6 +109,7 @@ def api(scheduler: Scheduler) -> Iterator[Api]:
         engine=scheduler.engine,
         operations=scheduler.operations,
         authored=scheduler.authored,
+        plugged=scheduler.plugged,
         folder=scheduler.folder,
         database=scheduler.database,
         data_dir=scheduler.settings.data_dir,

@@ -11,7 +11,7 @@ from sqlalchemy import insert, text
 
 from zquant_flow.core.model import canonical, content_hash, encode
 from zquant_flow.definitions.schema import parse_definition
-from zquant_flow.executors.installed import load_executors
+from zquant_flow.executors.installed import built_in
 from zquant_flow.store.database import Database
 from zquant_flow.store.tables import counters, definitions, executions, tasks
 
@@ -48,7 +48,7 @@ def seed_tasks(database: Database, count: int) -> None:
                 "command": "true",
             },
             origin="file",
-            executors=load_executors(),
+            executors=built_in().configs,
         ).task
         body = encode(task)
         rows.append(

@@ -107,6 +107,7 @@ def control_of(scheduler: Scheduler) -> Control:
         engine=scheduler.engine,
         operations=scheduler.operations,
         authored=scheduler.authored,
+        plugged=scheduler.plugged,
         folder=scheduler.folder,
         database=scheduler.database,
         data_dir=scheduler.settings.data_dir,

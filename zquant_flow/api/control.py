@@ -20,6 +20,7 @@ from zquant_flow.definitions.registry import Registry
 from zquant_flow.engine.authored import Authored
 from zquant_flow.engine.folder import TasksFolder
 from zquant_flow.engine.operations import Operations
+from zquant_flow.engine.plugged import Plugged
 from zquant_flow.engine.service import Engine
 from zquant_flow.engine.simulations import Simulations
 from zquant_flow.store.database import Database
@@ -38,6 +39,7 @@ class Control:
     engine: Engine
     operations: Operations
     authored: Authored
+    plugged: Plugged
     folder: TasksFolder
     database: Database
     data_dir: FilePath

@@ -25,7 +25,6 @@ from zquant_flow.core.model import TaskDef
 from zquant_flow.core.status import ACTIVE, Status, TriggerType
 from zquant_flow.definitions.faults import DefinitionErrors, FieldError
 from zquant_flow.errors import ExecutionNotFound
-from zquant_flow.executors.installed import load_executors
 from zquant_flow.store import history, queries
 from zquant_flow.store.history import Wanted
 from zquant_flow.store.tasklist import TaskFilter
@@ -64,7 +63,7 @@ def run_definition(
 
     try:
         parsed = parse_definition(
-            body.definition, origin="rest", executors=load_executors(), task_name=_name_of(control)
+            body.definition, origin="rest", executors=control.plugged.configs, task_name=_name_of(control)
         )
     except DefinitionErrors as exc:
         raise DefinitionErrors(

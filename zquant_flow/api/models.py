@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel
 
 from zquant_flow.api.validation import Storable
 from zquant_flow.core.status import Status, WaitingFor
+from zquant_flow.plugin.plugins import State as PluginState
 
 MAX_ID = 2**63 - 1
 Id = Annotated[int, Field(ge=1, le=MAX_ID)]
@@ -804,11 +805,16 @@ class ExecutorPage(BaseModel):
 
 
 class PluginOut(BaseModel):
-    """A plugin that is registered: its version where it is a package, its executors, the hooks it takes part in."""
+    """A plugin: where it is from, its version where it is a package, its executors, the hooks it takes part in.
+
+    `state`: `active`, `failed` (it could not be loaded; `error` says why) or `blocked` (by the settings).
+    """
 
     name: str
     version: str | None
     source: str
+    state: PluginState
+    error: str | None
     executors: list[str]
     hooks: list[str]
 

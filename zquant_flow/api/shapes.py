@@ -28,6 +28,7 @@ from zquant_flow.definitions.loader import LoadError
 from zquant_flow.definitions.registry import Entry
 from zquant_flow.engine.explain import Reason
 from zquant_flow.engine.registration import ADHOC
+from zquant_flow.plugin.plugins import Plugin
 
 
 def task_out(
@@ -303,6 +304,19 @@ def planned_out(parent: Any, name: str) -> dict[str, Any]:
         "root_execution_id": parent.root_id,
         "parent_execution_id": parent.id,
         "version": parent.version,
+    }
+
+
+def plugin_out(plugin: Plugin) -> dict[str, Any]:
+    """A plugin, what it brings, and what is wrong with it."""
+    return {
+        "name": plugin.name,
+        "version": plugin.version,
+        "source": plugin.source,
+        "state": plugin.state.value,
+        "error": plugin.error,
+        "executors": plugin.executors,
+        "hooks": plugin.hooks,
     }
 
 

@@ -22,10 +22,9 @@ from zquant_flow.api.models import (
     ServerOut,
 )
 from zquant_flow.api.security import from_here, signed_in
-from zquant_flow.api.shapes import load_errors_out
+from zquant_flow.api.shapes import load_errors_out, plugin_out
 from zquant_flow.core.instants import from_micros
 from zquant_flow.errors import NotFound
-from zquant_flow.executors.installed import executor_classes, installed_plugins
 from zquant_flow.store.terms import known_engines
 from zquant_flow.wording import say
 
@@ -97,22 +96,25 @@ def get_definition_schema() -> dict[str, Any]:
 
 
 @router.get("/plugins", operation_id="list_plugins", response_model=PluginPage)
-def list_plugins() -> Response:
-    """The plugins that are registered, the built-ins among them."""
-    return Json({"plugins": installed_plugins()})
+def list_plugins(request: Request, control: Ctl) -> Response:
+    """The plugins that are there, the built-ins first, with what is wrong with those that could not be loaded."""
+    plugins = [plugin_out(plugin) for plugin in control.plugged.current.known]
+    return Json({"plugins": said(plugins, language_of(request))})
 
 
 @router.get("/executors", operation_id="list_executors", response_model=ExecutorPage)
-def list_executors() -> Response:
+def list_executors(control: Ctl) -> Response:
     """The kinds of work that tasks can name."""
-    classes = executor_classes()
+    classes = control.plugged.current.executors
     return Json({"executors": [{"name": name, "entry": cls.entry()} for name, cls in classes.items()]})
 
 
 @router.get("/executors/{name}/schema", operation_id="get_executor_schema", response_model=JsonSchemaOut)
-def get_executor_schema(name: Annotated[str, Path(description="The name of an executor.")]) -> dict[str, Any]:
+def get_executor_schema(
+    control: Ctl, name: Annotated[str, Path(description="The name of an executor.")]
+) -> dict[str, Any]:
     """The JSON Schema of an executor's config."""
-    cls = executor_classes().get(name)
+    cls = control.plugged.current.executors.get(name)
     if cls is None:
         raise NotFound(say("no executor is named {name!r}", name=name))
     return cls.Config.model_json_schema()

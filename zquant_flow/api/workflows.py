@@ -22,7 +22,6 @@ from zquant_flow.definitions.faults import DefinitionErrors
 from zquant_flow.definitions.loader import LoadedDefinition, LoadedFile
 from zquant_flow.definitions.registry import plan_change
 from zquant_flow.errors import ExecutionNotFound, WrongState
-from zquant_flow.executors.installed import load_executors
 from zquant_flow.store import history
 from zquant_flow.wording import say
 
@@ -99,7 +98,7 @@ def _judged(request: Request, control: Control, raw: Mapping[str, Any]) -> Respo
         parsed = parse_definition(
             raw,
             origin="rest",
-            executors=load_executors(),
+            executors=control.plugged.configs,
             task_name=lambda number: entry.name if (entry := control.registry.by_id.get(number)) else None,
         )
     except DefinitionErrors as exc:

@@ -15,11 +15,14 @@ from zquant_flow.cli import tasks as task_commands
 from zquant_flow.cli.completion import task_names
 from zquant_flow.cli.language import t
 from zquant_flow.cli.options import (
+    BlockedPlugins,
     CalendarsDir,
     Data,
     Ids,
     Json,
     Params,
+    Plugins,
+    PluginsDir,
     Server,
     Since,
     Tasks,
@@ -45,7 +48,9 @@ app = typer.Typer(
 def serve(
     tasks: Tasks = None,
     data: Data = None,
-    plugins: Annotated[Path | None, typer.Option("--plugins", help=t("Folder of plugin files."))] = None,
+    plugins: PluginsDir = None,
+    plugin: Plugins = None,
+    block_plugin: BlockedPlugins = None,
     calendars: CalendarsDir = None,
     database: Annotated[str | None, typer.Option("--database", help=t("SQLAlchemy URL."))] = None,
     host: Annotated[
@@ -70,6 +75,8 @@ def serve(
         tasks_dir=tasks,
         data_dir=data,
         plugins_dir=plugins,
+        plugins=plugin,
+        blocked_plugins=block_plugin,
         calendars_dir=calendars,
         database_url=database,
         host=host,
@@ -84,7 +91,9 @@ def serve(
 def scheduler(
     tasks: Tasks = None,
     data: Data = None,
-    plugins: Annotated[Path | None, typer.Option("--plugins", help=t("Folder of plugin files."))] = None,
+    plugins: PluginsDir = None,
+    plugin: Plugins = None,
+    block_plugin: BlockedPlugins = None,
     calendars: CalendarsDir = None,
     database: Annotated[str | None, typer.Option("--database", help=t("SQLAlchemy URL."))] = None,
     timezone: Zone = None,
@@ -99,6 +108,8 @@ def scheduler(
         tasks_dir=tasks,
         data_dir=data,
         plugins_dir=plugins,
+        plugins=plugin,
+        blocked_plugins=block_plugin,
         calendars_dir=calendars,
         database_url=database,
         timezone=timezone,

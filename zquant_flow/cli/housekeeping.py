@@ -11,7 +11,7 @@ import typer
 from zquant_flow.cli.language import t
 from zquant_flow.cli.options import Data, Ids, Json, Server
 
-plugins = typer.Typer(help=t("Which plugins are registered."), no_args_is_help=True, rich_markup_mode=None)
+plugins = typer.Typer(help=t("Which plugins there are."), no_args_is_help=True, rich_markup_mode=None)
 database = typer.Typer(
     help=t("The database: schema, backup and restore, and what of the past may go."),
     no_args_is_help=True,
@@ -21,6 +21,7 @@ new = typer.Typer(
     help=t("Begin a file: commented, and loadable as it is."), no_args_is_help=True, rich_markup_mode=None
 )
 
+_STATES = {"active": "green", "failed": "red", "blocked": "dim"}
 Name = Annotated[str, typer.Argument(help=t("Its name."))]
 Python = Annotated[bool, typer.Option("--python", help=t("A Python file instead of YAML."))]
 Folder = Annotated[
@@ -32,7 +33,7 @@ Folder = Annotated[
 @plugins.command("list", help=t("The plugins, their executors and hooks."))
 def list_plugins(as_json: Json = False, quiet: Ids = False, server: Server = None, data: Data = None) -> None:
     from zquant_flow.cli.connect import connected
-    from zquant_flow.cli.tables import print_ids, print_json, print_table
+    from zquant_flow.cli.tables import Cell, print_ids, print_json, print_table
 
     with connected(server, data) as client:
         page = client.list_plugins()
@@ -42,18 +43,22 @@ def list_plugins(as_json: Json = False, quiet: Ids = False, server: Server = Non
         print_ids(plugin.name for plugin in page.plugins)
     else:
         print_table(
-            [t("name"), t("version"), t("from"), t("executors"), t("hooks")],
+            [t("name"), t("version"), t("from"), t("state"), t("executors"), t("hooks")],
             [
                 (
                     plugin.name,
                     plugin.version or "",
                     plugin.source,
+                    Cell(plugin.state, _STATES.get(plugin.state, "")),
                     ", ".join(plugin.executors),
                     ", ".join(plugin.hooks),
                 )
                 for plugin in page.plugins
             ],
         )
+        for plugin in page.plugins:
+            if plugin.error:
+                typer.echo(t("{name}: {error}", name=plugin.name, error=plugin.error), err=True)
 
 
 @database.command(help=t("The schema found and the newest; exit code 1 if they differ."))

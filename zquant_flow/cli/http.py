@@ -22,6 +22,7 @@ def application(scheduler: Scheduler, token: str, *, serves_only: bool = False) 
         engine=scheduler.engine,
         operations=scheduler.operations,
         authored=scheduler.authored,
+        plugged=scheduler.plugged,
         folder=scheduler.folder,
         database=scheduler.database,
         data_dir=settings.data_dir,

@@ -15,6 +15,17 @@ CalendarsDir = Annotated[
     Path | None,
     typer.Option("--calendars", help=t("Folder of calendars of one's own."), show_default="calendars"),
 ]
+PluginsDir = Annotated[
+    Path | None, typer.Option("--plugins", help=t("Folder of plugin files."), show_default="plugins")
+]
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", metavar="MODULE", help=t("Load this module as a plugin too; may come again.")),
+]
+BlockedPlugins = Annotated[
+    list[str] | None,
+    typer.Option("--block-plugin", metavar="NAME", help=t("Leave this plugin out; may come again.")),
+]
 Data = Annotated[
     Path | None, typer.Option("--data", help=t("Database, logs, token."), show_default=".zquant-flow")
 ]

@@ -18,6 +18,7 @@ from zquant_flow.definitions.loader import LoadedFile, Loader, LoadError
 from zquant_flow.definitions.registry import Registry, plan_change
 from zquant_flow.definitions.scan import scan
 from zquant_flow.errors import BadRequest
+from zquant_flow.plugin.sources import Sources
 from zquant_flow.wording import say
 
 
@@ -82,7 +83,7 @@ def load_folder(folder: Path, chosen: Sequence[str] | None = None) -> list[Loade
         raise BadRequest(
             say("there is no folder {folder}; make it, or name another with --tasks", folder=str(folder))
         )
-    loader = Loader(folder)
+    loader = Loader(folder, plugins=Sources.of(load_settings()))
     loader.start()
     try:
         return list(loader.load(sorted(chosen if chosen is not None else scan(folder).files)))

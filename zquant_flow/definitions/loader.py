@@ -23,6 +23,7 @@ from zquant_flow.clock import SystemClock
 from zquant_flow.core.model import TaskDef, decode
 from zquant_flow.definitions.crossing import received
 from zquant_flow.errors import Unavailable
+from zquant_flow.plugin.sources import Sources
 from zquant_flow.wording import say
 
 _monotonic = SystemClock().monotonic
@@ -92,11 +93,16 @@ class Loader:
         yaml_timeout: float = 5.0,
         python_timeout: float = 30.0,
         timezone: str | None = None,
+        plugins: Sources | None = None,
     ) -> None:
-        """`timezone`: of instants without offset in tasks that name no zone; the machine's if None."""
+        """`timezone`: of instants without offset in tasks that name no zone; the machine's if None.
+
+        `plugins`: whose executors tasks may name beside the built-in ones.
+        """
         self._root = tasks_dir
         self._yaml_timeout, self._python_timeout = yaml_timeout, python_timeout
         self._timezone = timezone
+        self._plugins = plugins or Sources(entry_points=False)
         self._turn = threading.Lock()
         self._life = threading.Lock()
         self._process: _Process | None = None
@@ -106,6 +112,12 @@ class Loader:
         """Starts the process without waiting for it; `load` does the same when it has to."""
         self._stopped = False
         self._current()
+
+    def use(self, plugins: Sources) -> None:
+        """Reads with these plugins from the next file on."""
+        with self._turn:
+            self._plugins = plugins
+            self._drop()
 
     def stop(self) -> None:
         """Ends the process; a `load` that goes on in another thread raises Unavailable."""
@@ -156,9 +168,13 @@ class Loader:
     def _current(self) -> _Process:
         with self._life:
             if self._process is None:
-                root = str(self._root.resolve())
-                zone = [self._timezone] if self._timezone else []
-                self._process = _Process([root, str(self._python_timeout), *zone])
+                settings = {
+                    "root": str(self._root.resolve()),
+                    "python_timeout": self._python_timeout,
+                    "timezone": self._timezone,
+                    "plugins": self._plugins.to_json(),
+                }
+                self._process = _Process(json.dumps(settings))
             return self._process
 
     def _drop(self) -> None:
@@ -171,7 +187,7 @@ class Loader:
 class _Process:
     """One life of the loader process and the socket to it."""
 
-    def __init__(self, arguments: Sequence[str]) -> None:
+    def __init__(self, settings: str) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             descriptor = theirs.fileno()
@@ -181,7 +197,7 @@ class _Process:
                 "-m",
                 "zquant_flow.definitions.loader_process",
                 str(descriptor),
-                *arguments,
+                settings,
             ]
             self._child = subprocess.Popen(
                 command,

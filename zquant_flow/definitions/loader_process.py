@@ -33,6 +33,8 @@ from zquant_flow.definitions.forked import Ending, run_forked
 from zquant_flow.definitions.python_files import mentions_us, read_functions, read_task_file
 from zquant_flow.definitions.schema import parse_definition
 from zquant_flow.definitions.yaml_text import MAX_BYTES, Document, YamlError, read_yaml
+from zquant_flow.executors.installed import installed
+from zquant_flow.plugin.sources import Sources
 from zquant_flow.wording import say
 
 MEMORY_ABOVE_START_BYTES = 1 << 30
@@ -49,10 +51,16 @@ class FileReader:
     """Reads one file after another; keeps what they share: folder, executors, limits."""
 
     def __init__(
-        self, root: Path, connection: socket.socket, python_timeout: float, zone: str | None
+        self,
+        root: Path,
+        connection: socket.socket,
+        python_timeout: float,
+        zone: str | None,
+        plugins: Sources,
     ) -> None:
         self._root, self._connection, self._python_timeout = root, connection, python_timeout
         self._zone = ZoneInfo(zone) if zone else None
+        self._plugins = plugins
         self._executors: Executors | None = None
 
     def read(self, path: str) -> dict[str, Any]:
@@ -83,7 +91,7 @@ class FileReader:
     @property
     def executors(self) -> Executors:
         if self._executors is None:
-            self._executors = _load_executors()
+            self._executors = installed(self._plugins).configs
         return self._executors
 
     def _bytes(self, path: str, answer: dict[str, Any]) -> bytes | None:
@@ -263,13 +271,18 @@ class FileReader:
 
 
 def main(arguments: list[str]) -> None:
-    """`arguments`: descriptor, tasks folder, seconds for a Python file, zone or nothing."""
-    descriptor, root, python_timeout = int(arguments[0]), Path(arguments[1]), float(arguments[2])
-    zone = arguments[3] if len(arguments) > 3 else None
+    """`arguments`: a descriptor, and what `Loader` says in JSON: root, python_timeout (seconds), timezone, plugins."""
+    descriptor, settings = int(arguments[0]), json.loads(arguments[1])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     connection = socket.socket(fileno=descriptor)
-    reader = FileReader(root, connection, python_timeout, zone)
+    reader = FileReader(
+        Path(settings["root"]),
+        connection,
+        settings["python_timeout"],
+        settings["timezone"],
+        Sources.from_json(settings["plugins"]),
+    )
     _limit_memory(MEMORY_ABOVE_START_BYTES)
     # What a file makes lives until its answer is written; the collector would only look through it again and again.
     gc.disable()
@@ -353,15 +366,6 @@ def _kind_of(value: Any) -> str:
     if isinstance(value, list):
         return say("a list: put each task in a document of its own, between ---")
     return say("text") if isinstance(value, str) else say("a single value")
-
-
-def _load_executors() -> Executors:
-    try:
-        from zquant_flow.executors.installed import load_executors
-
-        return load_executors()
-    except ImportError:
-        return {"command": None, "python": None, "example": None}
 
 
 def _limit_memory(above: int) -> None:

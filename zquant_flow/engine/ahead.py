@@ -5,15 +5,18 @@ The runner and the loader are processes: started first, they come up on another 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO
 
 from zquant_flow.backends.local import LocalBackend
 from zquant_flow.config import Settings
 from zquant_flow.definitions.loader import Loader
 from zquant_flow.errors import DataFolderInUse, Unavailable
+from zquant_flow.plugin.snapshots import Snapshots
+from zquant_flow.plugin.sources import Sources
 from zquant_flow.wording import say
 
 
@@ -23,12 +26,15 @@ class Ahead:
 
     backend: LocalBackend
     loader: Loader
+    plugins: Sources
     lock: IO[str] | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Ahead:
         """The parts, made and not started."""
-        return cls(LocalBackend(settings.data_dir), Loader(settings.tasks_dir, timezone=settings.zone.key))
+        plugins = copied(Sources.of(settings), Snapshots(settings.data_dir))
+        loader = Loader(settings.tasks_dir, timezone=settings.zone.key, plugins=plugins)
+        return cls(LocalBackend(settings.data_dir), loader, plugins)
 
     @classmethod
     def launched(cls, settings: Settings) -> Ahead:
@@ -38,6 +44,15 @@ class Ahead:
         ahead.backend.launch()
         ahead.loader.start()
         return ahead
+
+
+def copied(sources: Sources, snapshots: Snapshots) -> Sources:
+    """The same with the plugins folder as it is now, in a copy; the folder itself where none can be written."""
+    if sources.folder is None:
+        return sources
+    with contextlib.suppress(OSError):
+        return replace(sources, folder=snapshots.take(sources.folder))
+    return sources
 
 
 def lock_data_folder(settings: Settings) -> IO[str]:

@@ -21,8 +21,9 @@ from zquant_flow.engine.folder import TasksFolder
 from zquant_flow.engine.housekeeping import Housekeeping, Policy, hidden_tasks
 from zquant_flow.engine.mirror import Mirror
 from zquant_flow.engine.operations import Operations
+from zquant_flow.engine.plugged import Plugged
 from zquant_flow.engine.service import Engine
-from zquant_flow.executors.installed import executor_classes
+from zquant_flow.plugin.snapshots import Snapshots
 from zquant_flow.store.clock import DatabaseClock
 from zquant_flow.store.database import UNREADABLE, Database
 from zquant_flow.store.notices import Notices
@@ -44,6 +45,7 @@ class Scheduler:
     operations: Operations
     folder: TasksFolder
     authored: Authored
+    plugged: Plugged
     housekeeping: Housekeeping
     drift: Drift
     files: FileWatch | None
@@ -60,6 +62,7 @@ class Scheduler:
         self.engine.on_leading = self._come_to_lead
         self.start_engine()
         try:
+            self.plugged.start()
             if self.engine.leads:
                 self._take_duties()
             else:
@@ -113,6 +116,7 @@ class Scheduler:
         if self._heir is not None:
             self._heir.join()
         self.notices.stop()
+        self.plugged.stop()
         if self.files is not None:
             self.files.stop()
         self.drift.stop()
@@ -141,6 +145,7 @@ def assemble(
     """
     ahead = ahead or Ahead.of(settings)
     database = Database(settings.database)
+    plugged = Plugged(ahead.plugins, folder=settings.plugins_dir, snapshots=Snapshots(settings.data_dir))
     engine = Engine(
         database=database,
         backend=ahead.backend.attach,
@@ -152,7 +157,7 @@ def assemble(
         zone=settings.zone,
         slots=settings.thread_pool_size,
         pools=settings.pools,
-        entries={name: cls.entry() for name, cls in executor_classes().items()},
+        plugins=lambda: plugged.current,
         shutdown_grace=settings.shutdown_grace,
         fires=fires,
         rests=rests,
@@ -163,13 +168,15 @@ def assemble(
     operations = Operations(engine)
     mirror = Mirror(database, settings.tasks_dir, engine)
     folder = TasksFolder(ahead.loader, settings.tasks_dir, operations, database, mirror, watch=watch)
+    plugged.on_change.append(lambda: folder.use_plugins(plugged.sources))
     return Scheduler(
         settings=settings,
         database=database,
         engine=engine,
         operations=operations,
         folder=folder,
-        authored=Authored(operations, folder),
+        authored=Authored(operations, folder, plugged),
+        plugged=plugged,
         housekeeping=Housekeeping(
             database,
             settings.data_dir,

@@ -17,6 +17,7 @@ from zquant_flow.definitions.registry import Entry, plan_change
 from zquant_flow.engine.folder import TasksFolder
 from zquant_flow.engine.keys import Key
 from zquant_flow.engine.operations import Operations
+from zquant_flow.engine.plugged import Plugged
 from zquant_flow.engine.tasks import state_tag
 from zquant_flow.errors import (
     Conflict,
@@ -28,7 +29,6 @@ from zquant_flow.errors import (
     TasksFolderUnavailable,
     ZquantFlowError,
 )
-from zquant_flow.executors.installed import load_executors
 from zquant_flow.wording import joined, say
 
 if TYPE_CHECKING:
@@ -41,9 +41,10 @@ class Authored:
     A change is taken whole or not at all: what was written and could not be loaded is taken back.
     """
 
-    def __init__(self, operations: Operations, folder: TasksFolder) -> None:
+    def __init__(self, operations: Operations, folder: TasksFolder, plugged: Plugged) -> None:
         self._operations = operations
         self._folder = folder
+        self._plugged = plugged
 
     def create(
         self, raw: Mapping[str, Any], *, actor: str, key: Key | None = None, new_id: bool = False
@@ -55,7 +56,7 @@ class Authored:
         # Imported late, here and below: 0.1 s that a start without REST edits never pays.
         from zquant_flow.definitions import drafts
 
-        draft = drafts.draft_new(raw, load_executors(), self._name_of)
+        draft = drafts.draft_new(raw, self._plugged.configs, self._name_of)
         with self._folder.undisturbed():
             made = self._made_before(key)
             if made is not None:
@@ -118,7 +119,7 @@ class Authored:
                 raise Conflict(
                     say("{source} is gone, and task {name!r} with it", source=entry.source, name=entry.name)
                 )
-            draft = drafts.draft_change(raw, before, entry, load_executors(), self._name_of)
+            draft = drafts.draft_change(raw, before, entry, self._plugged.configs, self._name_of)
             self._refuse_unloadable(draft, entry.source)
             self._rename(entry, draft.name)
             try:
@@ -138,7 +139,7 @@ class Authored:
             if not force:
                 self._refuse_referenced(entry, say("change those, or send `force=true`"))
             path, before = self._folder.path / entry.source, self._content(entry)
-            draft = drafts.draft_without(before, entry, load_executors()) if before is not None else None
+            draft = drafts.draft_without(before, entry, self._plugged.configs) if before is not None else None
             if before is not None and draft is not None:
                 self._refuse_unloadable(draft, entry.source)
                 writing.write(path, draft.data, expected=before)

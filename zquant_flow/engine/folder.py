@@ -18,6 +18,7 @@ from typing import Any
 
 from sqlalchemy.exc import OperationalError
 
+from zquant_flow.core.model import TaskDef
 from zquant_flow.definitions.calendars import calendars_of
 from zquant_flow.definitions.loader import LoadedFile, Loader, LoadError
 from zquant_flow.definitions.scan import FileStat, scan
@@ -25,6 +26,8 @@ from zquant_flow.definitions.watcher import Changes, Watcher
 from zquant_flow.engine.mirror import Mirror
 from zquant_flow.engine.operations import Operations
 from zquant_flow.errors import TasksFolderUnavailable, Unavailable
+from zquant_flow.executors.installed import built_in
+from zquant_flow.plugin.sources import Sources
 from zquant_flow.store.database import Database
 from zquant_flow.store.definitions import known_sources, tasks_named
 from zquant_flow.store.queries import task_row
@@ -163,6 +166,19 @@ class TasksFolder:
             self._watcher.prune()
         return gone
 
+    def use_plugins(self, plugins: Sources) -> None:
+        """Read with these plugins from now on, and anew what they may have changed: files with errors, users of executors."""
+        self._loader.use(plugins)
+        if self._thread is None:
+            return
+        registry = self._operations.registry
+        users = {entry.source for entry in registry.by_id.values() if _uses_plugins(entry.definition)}
+        touched = frozenset((users | registry.errors.keys()) - self._skipped.keys())
+        with self._reading:
+            for path in touched:
+                self._forget(path)
+        self._changes.put(Changes(changed=touched, removed=frozenset(), by_event=True))
+
     def _first_scan(self) -> dict[str, FileStat | None]:
         """Read what is new or changed; returns the files as the watcher is to believe them, lost ones among them."""
         rows = {row.path: row for row in known_sources(self._database)}
@@ -297,6 +313,12 @@ class TasksFolder:
         self._digests.pop(path, None)
         for users in self._users.values():
             users.discard(path)
+
+
+def _uses_plugins(definition: TaskDef) -> bool:
+    nodes = definition.workflow.nodes if definition.workflow is not None else ()
+    actions = (definition.action, *(node.action for node in nodes))
+    return any(action is not None and action.executor not in built_in().executors for action in actions)
 
 
 def _differs(row: Any, stat: FileStat) -> bool:

@@ -16,6 +16,7 @@ from zquant_flow.engine.passing import passed
 from zquant_flow.engine.scope import scope_of, session_days
 from zquant_flow.errors import DefinitionError
 from zquant_flow.logs import log_path, state_path
+from zquant_flow.plugin.plugins import Plugins
 from zquant_flow.runner.words import needs_shell, split_command
 from zquant_flow.wording import say
 
@@ -23,7 +24,7 @@ Order = dict[str, Any]
 
 
 class Orders:
-    """Makes orders. `entries`: where a worker finds each executor's class; `bundle_folder`: where sources are unpacked.
+    """Makes orders. `plugins`: whose executors hold now; `bundle_folder`: where sources are unpacked.
 
     `calendars`: what is known of exchanges. `earlier`: from whose kept state an execution may go on.
     """
@@ -33,14 +34,14 @@ class Orders:
         *,
         tasks_dir: Path,
         data_dir: Path,
-        entries: Mapping[str, str],
+        plugins: Callable[[], Plugins],
         bundle_folder: Callable[[str], str],
         calendars: Callable[[], Mapping[str, Sessions]] = dict,
         earlier: Callable[[Execution], Sequence[int]] = lambda execution: (),
     ) -> None:
         self._tasks_dir = tasks_dir
         self._data_dir = str(data_dir)
-        self._entries = entries
+        self._plugins = plugins
         self._bundle_folder = bundle_folder
         self._calendars = calendars
         self._earlier = earlier
@@ -91,7 +92,7 @@ class Orders:
             if earlier := self._earlier(execution):
                 order["state_from"] = [state_path(self._data_dir, id_) for id_ in earlier]
             if action.executor != "python":
-                order["entry"] = self._entry(action)
+                self._name_class(order, action)
         return order
 
     def _sessions(self, execution: Execution) -> dict[str, str]:
@@ -134,8 +135,12 @@ class Orders:
             found = self._folders[folder, working_dir] = str(self._tasks_dir / folder / (working_dir or ""))
         return found
 
-    def _entry(self, action: Action) -> str:
-        entry = self._entries.get(action.executor)
-        if entry is None:
+    def _name_class(self, order: Order, action: Action) -> None:
+        """Say where a worker finds the executor's class: `entry`, and the folder of plugin files that it opens for it."""
+        plugins = self._plugins()
+        cls = plugins.executors.get(action.executor)
+        if cls is None:
             raise DefinitionError(say("executor {name!r} is not installed here", name=action.executor))
-        return entry
+        order["entry"] = cls.entry()
+        if folder := plugins.folder_of(cls):
+            order["bundle"] = folder

@@ -54,7 +54,9 @@ from zquant_flow.engine.situations import Situations
 from zquant_flow.engine.weights import Weights
 from zquant_flow.engine.worker import Backend, Frame, Worker
 from zquant_flow.errors import NotLeading, RunnerUnavailable, Unavailable, ZquantFlowError
+from zquant_flow.executors.installed import built_in
 from zquant_flow.failpoints import reached
+from zquant_flow.plugin.plugins import Plugins
 from zquant_flow.store import batch as store_batch
 from zquant_flow.store.database import Database, take
 from zquant_flow.store.notices import ANYBODY
@@ -92,7 +94,7 @@ class Engine:
         zone: ZoneInfo,
         slots: int,
         pools: Mapping[str, int] | None = None,
-        entries: Mapping[str, str],
+        plugins: Callable[[], Plugins] = built_in,
         shutdown_grace: float = 30.0,
         with_bell: bool = True,
         fires: bool = True,
@@ -105,7 +107,7 @@ class Engine:
 
         One that `rests` looks at no execution at all: it only keeps tasks, for who works on a data folder that nobody serves.
         With `lease` (seconds) others may share the database: one of them leads, and hands executions over to the others.
-        `item_limit`: how many items a node with `for_each` may have.
+        `item_limit`: how many items a node with `for_each` may have. `plugins`: whose executors hold now.
         """
         self.database = database
         self._clock = clock
@@ -159,7 +161,7 @@ class Engine:
         orders = Orders(
             tasks_dir=tasks_dir,
             data_dir=data_dir,
-            entries=entries,
+            plugins=plugins,
             bundle_folder=BundleFolders(database, data_dir).folder,
             calendars=lambda: self.calendars.known,
             earlier=Earlier(database, self.memory, self.resuming).of,

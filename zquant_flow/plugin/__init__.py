@@ -1,0 +1,25 @@
+"""What does a plugin import? `from zquant_flow.plugin import Config, Executor, hookimpl`.
+
+The names are imported when they are first used: workers enter this package for less.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__all__ = ["Config", "Executor", "hookimpl"]
+
+if TYPE_CHECKING:
+    from zquant_flow.plugin.contract import Config, Executor
+    from zquant_flow.plugin.hookspecs import hookimpl
+
+_HOMES = {"Config": "contract", "Executor": "contract", "hookimpl": "hookspecs"}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{home}"), name)

@@ -8,18 +8,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pydantic import BaseModel, ConfigDict
+
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    from zquant_flow.core.model import Isolation
+
+
+class Config(BaseModel):
+    """What a task says under `config:`. Unknown keys are refused; it is built when it is first used, which keeps a start short."""
+
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class Executor:
     """Knows one kind of work. Subclasses set `name` and `Config` and write `run`."""
 
     name: ClassVar[str]
-    Config: ClassVar[type[BaseModel]]
+    Config: ClassVar[type[BaseModel]] = Config
+    isolation: ClassVar[Isolation | str] = "process"
+    """What holds for tasks that don't say: `process`, or `thread` for work that only waits for others."""
 
     def run(self, context: Any, config: Any) -> Any:
-        """Do the work and return a JSON value; raise to fail. `context` is `executors.context.Context`."""
+        """Do the work and return a JSON value; raise to fail. May be `async`. `context` is `zquant_flow.Context`."""
         raise NotImplementedError(f"executor {self.name!r} has no run()")
 
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 from zquant_flow.runner.attempts import Attempt, Attempts
-from zquant_flow.runner.pool import Idle, Parts, Worker, death, finish, interpreter
+from zquant_flow.runner.pool import Idle, Parts, Worker, death, finish, sources_of
 from zquant_flow.runner.protocol import Frame, encode
 
 
@@ -21,7 +21,7 @@ class Alone:
 
     def start(self, attempt: Attempt) -> None:
         order = attempt.order
-        key = (interpreter(), order.get("bundle"), order["config"].get("folder"))
+        key = sources_of(order)
         worker = self.idle.take(key)
         if worker is None:
             worker = Worker(

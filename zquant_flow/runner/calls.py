@@ -16,6 +16,7 @@ from types import FunctionType, ModuleType, TracebackType
 from typing import Any
 
 from zquant_flow.executors.context import Context, Terminated
+from zquant_flow.plugin.namespace import open_folder
 from zquant_flow.runner.protocol import Frame
 from zquant_flow.runner.results import clean, success, tell
 
@@ -69,10 +70,10 @@ class Calls:
     def _load(self, key: tuple[Any, ...], order: Frame) -> Call:
         config, entry = order["config"], order.get("entry")
         with self._loading:  # a second thread must not meet a half-imported module
-            self._extend_path(order)
             if entry:
-                call = _executor(entry)
+                call = _executor(entry, order.get("bundle"))
             else:
+                self._extend_path(order)
                 call = _function(config.get("module"), config.get("function"), self._folders)
             self._known[key] = call
             return call
@@ -91,14 +92,19 @@ def folder_missing(folder: str, exc: OSError) -> Frame:
     return {"kind": "failed", "code": "working_dir_missing", "error": error}
 
 
-def _executor(entry: str) -> Call:
-    module_name, _, name = entry.partition(":")
-    kind = getattr(importlib.import_module(module_name), name)
-    config_type = getattr(kind, "Config", None)
+def _executor(entry: str, plugins: str | None) -> Call:
+    """How an executor's class is called; `plugins`: the folder of plugin files that it is from."""
+    if plugins:
+        open_folder(plugins)
+    module_name, _, names = entry.partition(":")
+    kind: Any = importlib.import_module(module_name)
+    for name in names.split("."):
+        kind = getattr(kind, name)
+    config_type = kind.Config
 
     def call(order: Frame, context: Context) -> Any:
         config = order["config"]
-        return kind().run(context, config if config_type is None else config_type.model_validate(config))
+        return _awaited(kind().run(context, config_type.model_validate(config)))
 
     return call
 

@@ -172,6 +172,12 @@ def interpreter() -> str:
     return os.environ.get("ZQUANT_FLOW_PYTHON") or sys.executable
 
 
+def sources_of(order: Frame) -> tuple[str, str | None, str | None]:
+    """What a worker has imported: the Python, the folder of sources, and the one below it that a task file stands in."""
+    below = None if "entry" in order else order["config"].get("folder")
+    return interpreter(), order.get("bundle"), below
+
+
 def _argv(python: str, mode: str) -> list[str]:
     if python == sys.executable:
         return [python, "-P", "-m", "zquant_flow.runner.worker", "3", mode]

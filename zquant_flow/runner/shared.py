@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 from zquant_flow.runner.attempts import Attempt, Attempts
-from zquant_flow.runner.pool import Idle, Parts, Worker, WorkerKey, death, finish, interpreter
+from zquant_flow.runner.pool import Idle, Parts, Worker, WorkerKey, death, finish, sources_of
 from zquant_flow.runner.protocol import Frame, encode
 
 
@@ -24,7 +24,7 @@ class Shared:
     def start(self, attempt: Attempt) -> None:
         order = attempt.order
         env, cwd = order.get("env") or {}, order.get("cwd")
-        key = (interpreter(), order.get("bundle"), order["config"].get("folder"), cwd, *sorted(env.items()))
+        key = (*sources_of(order), cwd, *sorted(env.items()))
         worker = self._workers.get(key)
         if worker is None or worker.retired:
             worker = self._workers[key] = Worker(

@@ -1,0 +1,80 @@
+"""Which plugins hold now? Reads their folder anew when it changes, and tells who uses them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from zquant_flow.definitions.watcher import Watcher
+from zquant_flow.executors.installed import installed
+from zquant_flow.plugin.plugins import State
+from zquant_flow.plugin.snapshots import Snapshots
+from zquant_flow.plugin.sources import Sources
+
+log = logging.getLogger(__name__)
+
+
+class Plugged:
+    """The plugins of a control plane. `current` is a value: whoever works with it keeps what it was.
+
+    The watcher's thread reads the folder anew; `start` and `stop` may come twice, in any order.
+    """
+
+    def __init__(self, sources: Sources, *, folder: Path, snapshots: Snapshots) -> None:
+        """`sources`: with a copy of the `folder` as it is now; copies of later times are among the `snapshots` too."""
+        self._folder, self._snapshots = folder, snapshots
+        self._watcher: Watcher | None = None
+        self.sources = sources
+        self.current = installed(sources)
+        self.on_change: list[Callable[[], None]] = []
+        """Called after a change, in the watcher's thread."""
+        self._report()
+
+    @property
+    def configs(self) -> Mapping[str, type[BaseModel]]:
+        """The config model of every executor, by the executor's name."""
+        return self.current.configs
+
+    def start(self) -> None:
+        """Watch the folder from now on; what has changed since it was copied is found first."""
+        if self._watcher is None:
+            self._watcher = Watcher(self._folder, lambda changes: self.look())
+            self._watcher.start()
+
+    def stop(self) -> None:
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.stop()
+
+    def look(self) -> None:
+        """Take what the folder holds now; nothing happens where that is what we have."""
+        try:
+            copy = self._snapshots.take(self._folder)
+        except OSError as exc:
+            log.warning("the plugins folder can't be copied: %s", exc, extra={"action": "plugins_not_copied"})
+            return
+        if copy == self.sources.folder:
+            return
+        self.sources = replace(self.sources, folder=copy)
+        self.current = installed(self.sources)
+        log.info("the plugins folder %s was read anew", self._folder, extra={"action": "plugins_read"})
+        self._report()
+        for listener in self.on_change:
+            listener()
+
+    def _report(self) -> None:
+        for plugin in self.current.known:
+            if plugin.error is not None:
+                what = "is not loaded" if plugin.state is State.FAILED else "is not loaded whole"
+                log.error(
+                    "plugin %s (%s) %s: %s",
+                    plugin.name,
+                    plugin.source,
+                    what,
+                    plugin.error,
+                    extra={"action": "plugin_failed"},
+                )

@@ -1,0 +1,285 @@
+"""Which plugins are loaded here, what do they bring, and what is wrong with the others?
+
+A value: a look at the sources at one moment. An edited plugin makes another one.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import partial
+from types import ModuleType
+from typing import Any, TypeVar
+
+import pluggy
+from pydantic import BaseModel
+
+from zquant_flow import __version__
+from zquant_flow.plugin import hookspecs
+from zquant_flow.plugin.contract import Executor
+from zquant_flow.plugin.discovery import Found, find_plugins
+from zquant_flow.plugin.namespace import in_folder
+from zquant_flow.plugin.sources import Sources
+from zquant_flow.wording import joined, say
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class State(StrEnum):
+    """How a plugin is."""
+
+    ACTIVE = "active"
+    FAILED = "failed"
+    """It could not be loaded; the rest goes on without it."""
+    BLOCKED = "blocked"
+    """The operator has named it among `blocked_plugins`."""
+
+
+class PluginFault(Exception):
+    """Why a plugin can't be taken; listed with its name, and never more than that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plugin:
+    """What is known of one. `error` of an active one: what of it was left out."""
+
+    name: str
+    source: str
+    state: State
+    version: str | None = None
+    executors: tuple[str, ...] = ()
+    hooks: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plugins:
+    """All that is loaded. `folder`: where workers find the plugin files of this moment, None without any."""
+
+    known: tuple[Plugin, ...]
+    executors: Mapping[str, type[Executor]]
+    folder: str | None
+    manager: pluggy.PluginManager
+
+    @property
+    def configs(self) -> Mapping[str, type[BaseModel]]:
+        """The config model of every executor, by the executor's name."""
+        return {name: cls.Config for name, cls in self.executors.items()}
+
+    def folder_of(self, cls: type[Executor]) -> str | None:
+        """The folder that a worker must open to import this class; None where it is installed."""
+        return self.folder if in_folder(cls.__module__) else None
+
+    def each(self, hook: str, **arguments: Any) -> Iterator[tuple[str, Any]]:
+        """What each plugin answers to a hook, by its name. One that raises is logged with its name, and the others go on."""
+        for implementation in self.implementations(hook):
+            try:
+                answer = implementation.function(
+                    *(arguments[name] for name in implementation.argnames if name in arguments)
+                )
+            except Exception:
+                log.exception(
+                    "plugin %s: %s failed",
+                    implementation.plugin_name,
+                    hook,
+                    extra={"action": "plugin_failed"},
+                )
+                continue
+            if answer is not None:
+                yield implementation.plugin_name, answer
+
+    def implementations(self, hook: str) -> Sequence[pluggy.HookImpl]:
+        """Who implements a hook, in the order of registration, `tryfirst` before and `trylast` behind."""
+        caller: pluggy.HookCaller = getattr(self.manager.hook, hook)
+        return caller.get_hookimpls()[::-1]
+
+
+def load_plugins(sources: Sources, built_in: Mapping[str, object]) -> Plugins:
+    """Load what is there, the built-ins first. Never raises for a plugin: what is wrong with one stands in `known`."""
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    executors: dict[str, type[Executor]] = {}
+    known: list[Plugin] = []
+    for found in (*_built_in(built_in), *find_plugins(sources)):
+        known.append(_taken(found, manager, executors, sources.blocked))
+    folder = str(sources.folder) if sources.folder is not None else None
+    return Plugins(known=tuple(known), executors=executors, folder=folder, manager=manager)
+
+
+def _built_in(modules: Mapping[str, object]) -> Iterator[Found]:
+    for name, module in modules.items():
+        yield Found(
+            name=name,
+            source=say("built in"),
+            load=partial(_itself, module),
+            version=partial(_itself, __version__),
+        )
+
+
+def _itself(value: T) -> T:
+    return value
+
+
+def _taken(
+    found: Found,
+    manager: pluggy.PluginManager,
+    executors: dict[str, type[Executor]],
+    blocked: frozenset[str],
+) -> Plugin:
+    plugin = Plugin(name=found.name, source=found.source, state=State.ACTIVE)
+    if found.name in blocked:
+        return replace(plugin, state=State.BLOCKED)
+    try:
+        plugin = replace(plugin, version=found.version())
+        module = found.load()
+        return _register(plugin, module, manager, executors)
+    except KeyboardInterrupt:
+        raise
+    except PluginFault as fault:
+        return _failed(plugin, fault.args[0])
+    except BaseException as exc:
+        log.debug("plugin %s", found.name, exc_info=exc)
+        return _failed(plugin, _why(exc))
+
+
+def _failed(plugin: Plugin, why: str) -> Plugin:
+    return replace(plugin, state=State.FAILED, error=why)
+
+
+def _register(
+    plugin: Plugin, module: object, manager: pluggy.PluginManager, executors: dict[str, type[Executor]]
+) -> Plugin:
+    if manager.has_plugin(plugin.name):
+        raise PluginFault(say("another plugin has the name {name!r} already: rename one", name=plugin.name))
+    try:
+        manager.register(module, name=plugin.name)
+    except pluggy.PluginValidationError as exc:
+        raise PluginFault(str(exc).replace("\n", " ")) from exc
+    except ValueError as exc:
+        raise PluginFault(say("it is loaded already, under another name")) from exc
+    try:
+        hooks = _hooks_of(module, manager)
+        classes = list(_classes_of(module))
+        for cls in classes:
+            _check(cls)
+    except BaseException:
+        manager.unregister(name=plugin.name)
+        raise
+    taken = [cls for cls in classes if executors.setdefault(cls.name, cls) is not cls]
+    return replace(
+        plugin,
+        hooks=hooks,
+        executors=tuple(sorted(cls.name for cls in classes if cls not in taken)),
+        error=_left_out(taken, executors) if taken else None,
+    )
+
+
+def _hooks_of(module: object, manager: pluggy.PluginManager) -> tuple[str, ...]:
+    """The hooks that it implements. Raises PluginFault for one that this version does not know."""
+    callers = manager.get_hookcallers(module) or []
+    known = {name for name in vars(hookspecs) if hasattr(getattr(hookspecs, name), "zquant_flow_spec")}
+    for caller in callers:
+        optional = all(impl.optionalhook for impl in caller.get_hookimpls() if impl.plugin is module)
+        if not caller.has_spec() and not optional:
+            raise PluginFault(
+                say(
+                    "this version knows no hook {hook!r}; its hooks are {known}",
+                    hook=caller.name,
+                    known=joined(", ", sorted(known)),
+                )
+            )
+    return tuple(sorted(caller.name for caller in callers if caller.has_spec()))
+
+
+def _classes_of(module: Any) -> Iterable[type[Executor]]:
+    """What `register_executors` answers; without that hook the executors that the plugin itself defines."""
+    if isinstance(module, type) and issubclass(module, Executor):
+        return [module]
+    register = getattr(module, "register_executors", None)
+    if register is not None and hasattr(register, f"{hookspecs.PROJECT}_impl"):
+        classes = list(register())
+        for cls in classes:
+            if not (isinstance(cls, type) and issubclass(cls, Executor)):
+                raise PluginFault(
+                    say("register_executors gives {what!r}, which is no Executor class", what=repr(cls)[:100])
+                )
+        return classes
+    return _defined_in(module) if isinstance(module, ModuleType) else ()
+
+
+def _defined_in(module: ModuleType) -> Iterator[type[Executor]]:
+    home = module.__name__
+    for value in vars(module).values():
+        if (
+            isinstance(value, type)
+            and issubclass(value, Executor)
+            and hasattr(value, "name")
+            and (value.__module__ == home or value.__module__.startswith(f"{home}."))
+        ):
+            yield value
+
+
+def _check(cls: type[Executor]) -> None:
+    """Raises PluginFault where an executor keeps not to its contract."""
+    where = cls.__qualname__
+    name = getattr(cls, "name", None)
+    if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= 100:
+        raise PluginFault(say("executor {cls}: `name` must be a text of at most 100 characters", cls=where))
+    if not (isinstance(cls.Config, type) and issubclass(cls.Config, BaseModel)):
+        raise PluginFault(say("executor {cls}: `Config` must be a pydantic model", cls=where))
+    if cls.isolation not in ("process", "thread"):
+        raise PluginFault(say("executor {cls}: `isolation` is process or thread", cls=where))
+    if "<locals>" in where:
+        raise PluginFault(say("executor {cls}: a worker can't import a class made in a function", cls=where))
+    if cls.run is not Executor.run and len(inspect.signature(cls.run).parameters) != 3:
+        raise PluginFault(say("executor {cls}: write `def run(self, context, config)`", cls=where))
+
+
+def _left_out(taken: list[type[Executor]], executors: Mapping[str, type[Executor]]) -> str:
+    return joined(
+        "; ",
+        [
+            say(
+                "executor {name!r} is left out: the name is taken by {other}",
+                name=cls.name,
+                other=executors[cls.name].entry(),
+            )
+            for cls in taken
+        ],
+    )
+
+
+def _why(exc: BaseException) -> str:
+    import sys
+
+    text = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+    if isinstance(exc, ModuleNotFoundError) and exc.name:
+        package = exc.name.partition(".")[0]
+        return say(
+            "{error} (install it: {python} -m pip install {package})",
+            error=text,
+            python=sys.executable,
+            package=package,
+        )
+    where = _line_of(exc)
+    return say("{error}, at {where}", error=text, where=where) if where else text
+
+
+def _line_of(exc: BaseException) -> str | None:
+    """The last line of the plugin's own that it came through: `greet.py:12`."""
+    from pathlib import Path
+
+    if isinstance(exc, SyntaxError) and exc.filename:
+        return f"{Path(exc.filename).name}:{exc.lineno}"
+    trace, found = exc.__traceback__, None
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if not name.startswith("<") and "/zquant_flow/" not in name and "importlib" not in name:
+            found = f"{Path(name).name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return found
