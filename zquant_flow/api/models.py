@@ -807,7 +807,8 @@ class ExecutorPage(BaseModel):
 class PluginOut(BaseModel):
     """A plugin: where it is from, its version where it is a package, its executors, the hooks it takes part in.
 
-    `state`: `active`, `failed` (it could not be loaded; `error` says why) or `blocked` (by the settings).
+    `state`: `active`, `failed` (it could not be loaded; `error` says why), `switched_off` (it failed again and again as an observer) or
+    `blocked` (by the settings).
     """
 
     name: str

@@ -21,7 +21,7 @@ new = typer.Typer(
     help=t("Begin a file: commented, and loadable as it is."), no_args_is_help=True, rich_markup_mode=None
 )
 
-_STATES = {"active": "green", "failed": "red", "blocked": "dim"}
+_STATES = {"active": "green", "failed": "red", "switched_off": "red", "blocked": "dim"}
 Name = Annotated[str, typer.Argument(help=t("Its name."))]
 Python = Annotated[bool, typer.Option("--python", help=t("A Python file instead of YAML."))]
 Folder = Annotated[

@@ -168,7 +168,12 @@ def assemble(
     operations = Operations(engine)
     mirror = Mirror(database, settings.tasks_dir, engine)
     folder = TasksFolder(ahead.loader, settings.tasks_dir, operations, database, mirror, watch=watch)
-    plugged.on_change.append(lambda: folder.use_plugins(plugged.sources))
+    engine.observing.on_off = plugged.switch_off
+    engine.observing.use(plugged.current)
+    plugged.on_change += [
+        lambda: engine.observing.use(plugged.current),
+        lambda: folder.use_plugins(plugged.sources),
+    ]
     return Scheduler(
         settings=settings,
         database=database,

@@ -66,6 +66,14 @@ class Plugged:
         for listener in self.on_change:
             listener()
 
+    def switch_off(self, name: str, why: str) -> None:
+        """Say of a plugin that it hears nothing more."""
+        known = tuple(
+            replace(plugin, state=State.SWITCHED_OFF, error=why) if plugin.name == name else plugin
+            for plugin in self.current.known
+        )
+        self.current = replace(self.current, known=known)
+
     def _report(self) -> None:
         for plugin in self.current.known:
             if plugin.error is not None:

@@ -43,6 +43,7 @@ from zquant_flow.engine.ledger import Ledger
 from zquant_flow.engine.letters import Letters
 from zquant_flow.engine.lifecycle import Lifecycle
 from zquant_flow.engine.memory import Memory
+from zquant_flow.engine.observing import Observing
 from zquant_flow.engine.orders import Orders
 from zquant_flow.engine.pools import Pools
 from zquant_flow.engine.recovery import recover
@@ -152,6 +153,7 @@ class Engine:
         self.events = Events(database, self.memory, self.lifecycle)
         self.lifecycle.on_end = self.events.ended
         self.registered = Registered(database)
+        self.observing = Observing(database, lambda: self.registrar.registry, self._task_name)
         self.pools = Pools(database, self.memory, self._dispatcher, pools or {})
         self.situations = Situations(self.memory, self._dispatcher, self.pools)
         self.registrar = Registrar(
@@ -233,6 +235,11 @@ class Engine:
         if not self.leads:
             raise NotLeading(say("another scheduler leads this database, and decides this; ask that one"))
 
+    def _task_name(self, task_id: int) -> str:
+        """From any thread."""
+        task = self.memory.tasks.get(task_id) or self.memory.archived.get(task_id)
+        return "" if task is None else task.name
+
     def _take_block(self) -> range:
         """The next ids for this engine alone."""
         with self.database.write() as connection:
@@ -253,6 +260,7 @@ class Engine:
         self._post(lambda: None)
         self._thread.join()
         self._thread = None
+        self.observing.stop()
         self.lease.leave(stays=keep_attempts)
         if not self.rests:
             self._backend.stop(keep_attempts)
@@ -483,6 +491,10 @@ class Engine:
             self.memory.turn += 1
             self._commit(batch)
             reached("turn.committed")
+            if self.observing.listened:
+                self.observing.take(batch)
+        elif self.memory.told:
+            self.observing.look()
         self.memory.settle()
         self.letters.settle()
         self._worker.act(effects, orders)

@@ -14,6 +14,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from zquant_flow.plugin.contract import Executor
+    from zquant_flow.plugin.events import AttemptEnd, DefinitionChange, ExecutionChange
 
 PROJECT = "zquant_flow"
 
@@ -27,3 +28,21 @@ def register_executors() -> Sequence[type[Executor]]:  # type: ignore[empty-body
 
     A module without this hook brings every executor class that it defines.
     """
+
+
+@hookspec
+def executions_changed(changes: Sequence[ExecutionChange]) -> None:
+    """Executions have taken these steps: created, started, retried, paused, ended, ... Off the hot path, in batches.
+
+    Each plugin is called in a thread of its own. A call that raises is logged; five in a row switch the plugin off.
+    """
+
+
+@hookspec
+def attempts_ended(attempts: Sequence[AttemptEnd]) -> None:
+    """These tries are over, with outcome, exit code and duration. As `executions_changed`."""
+
+
+@hookspec
+def definitions_changed(changes: Sequence[DefinitionChange]) -> None:
+    """Tasks were loaded, changed or removed. What is there when a plugin begins comes as `loaded`. As `executions_changed`."""

@@ -36,6 +36,8 @@ class State(StrEnum):
     ACTIVE = "active"
     FAILED = "failed"
     """It could not be loaded; the rest goes on without it."""
+    SWITCHED_OFF = "switched_off"
+    """It has failed again and again as an observer, and hears nothing more until it is loaded anew."""
     BLOCKED = "blocked"
     """The operator has named it among `blocked_plugins`."""
 

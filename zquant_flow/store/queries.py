@@ -204,6 +204,28 @@ def execution_row(database: Database, execution_id: int) -> Any | None:
         return connection.execute(select(executions).where(executions.c.id == execution_id)).one_or_none()
 
 
+def identities(database: Database, ids: Iterable[int]) -> list[Any]:
+    """What stays the same of these executions, and how they stand."""
+    columns = (
+        executions.c.id,
+        executions.c.task_id,
+        executions.c.root_id,
+        executions.c.parent_execution_id,
+        executions.c.node,
+        executions.c.inline,
+        executions.c.trigger_type,
+        executions.c.logical_time,
+        executions.c.retry_count,
+    )
+    wanted, found = list(ids), list[Any]()
+    with database.read() as connection:
+        for first in range(0, len(wanted), CHUNK):
+            found += connection.execute(
+                select(*columns).where(executions.c.id.in_(wanted[first : first + CHUNK]))
+            )
+    return found
+
+
 def attempts_of(database: Database, execution_id: int) -> Sequence[Any]:
     """The attempts of an execution that have ended, first to last."""
     with database.read() as connection:
