@@ -25,6 +25,7 @@ from zquant_flow.core.model import TaskDef
 from zquant_flow.core.status import ACTIVE, Status, TriggerType
 from zquant_flow.definitions.faults import DefinitionErrors, FieldError
 from zquant_flow.errors import ExecutionNotFound
+from zquant_flow.plugin.policy import Refused, altered
 from zquant_flow.store import history, queries
 from zquant_flow.store.history import Wanted
 from zquant_flow.store.tasklist import TaskFilter
@@ -71,7 +72,7 @@ def run_definition(
         ) from exc
     _refuse_own_modules(control, parsed.task)
     execution_id = control.operations.run(
-        parsed.task,
+        _allowed(control, parsed.task),
         actor=actor,
         params=checked(body.params),
         key=key_of("run_definition", body.model_dump()),
@@ -130,6 +131,14 @@ def resume_execution(
     """Let a paused execution go on. One that did not succeed gets a new execution, which takes over what had succeeded."""
     running = control.operations.resume_execution(execution_id, actor=actor, original=version == "original")
     return details(control, execution_row(control, running))
+
+
+def _allowed(control: Control, definition: TaskDef) -> TaskDef:
+    """The definition as plugins leave it."""
+    try:
+        return altered(control.plugged.current, definition, "")
+    except Refused as refused:
+        raise DefinitionErrors([FieldError(("definition",), refused.args[0], "refused")]) from refused
 
 
 def _refuse_own_modules(control: Control, definition: TaskDef) -> None:

@@ -21,11 +21,12 @@ import stat
 import sys
 import traceback
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from zquant_flow.core.model import Action, TaskDef, encode
+from zquant_flow.core.model import Action, TaskDef, decode, encode
 from zquant_flow.definitions.actions import Executors
 from zquant_flow.definitions.crossing import Error, received, sent
 from zquant_flow.definitions.faults import DefinitionErrors, FieldError
@@ -34,6 +35,8 @@ from zquant_flow.definitions.python_files import mentions_us, read_functions, re
 from zquant_flow.definitions.schema import parse_definition
 from zquant_flow.definitions.yaml_text import MAX_BYTES, Document, YamlError, read_yaml
 from zquant_flow.executors.installed import installed
+from zquant_flow.plugin.plugins import Plugins
+from zquant_flow.plugin.policy import Refused, altered
 from zquant_flow.plugin.sources import Sources
 from zquant_flow.wording import say
 
@@ -60,7 +63,7 @@ class FileReader:
     ) -> None:
         self._root, self._connection, self._python_timeout = root, connection, python_timeout
         self._zone = ZoneInfo(zone) if zone else None
-        self._plugins = plugins
+        self._sources = plugins
         self._executors: Executors | None = None
 
     def read(self, path: str) -> dict[str, Any]:
@@ -70,6 +73,7 @@ class FileReader:
             data = self._bytes(path, answer)
             if data is not None:
                 self._content(path, data, answer)
+                self._alter(path, answer)
         except MemoryError:
             _fail(answer, (1, 1, "", "too_large", say("reading this file needs too much memory: split it")))
         except RecursionError:
@@ -91,8 +95,29 @@ class FileReader:
     @property
     def executors(self) -> Executors:
         if self._executors is None:
-            self._executors = installed(self._plugins).configs
+            self._executors = self.plugins.configs
         return self._executors
+
+    @cached_property
+    def plugins(self) -> Plugins:
+        return installed(self._sources)
+
+    def _alter(self, path: str, answer: dict[str, Any]) -> None:
+        """Let plugins change or refuse what the file defines."""
+        if not self.plugins.implementations("alter_definition"):
+            return
+        errors: list[Error] = []
+        for item in answer.get("definitions", ()):
+            before = decode(item["task"])
+            try:
+                after = altered(self.plugins, before, path)
+            except Refused as refused:
+                errors.append((item["line"], 1, "", "refused", refused.args[0]))
+                continue
+            if after is not before:
+                item["task"] = encode(after)
+        if errors:
+            _fail(answer, *errors)
 
     def _bytes(self, path: str, answer: dict[str, Any]) -> bytes | None:
         """The content of a regular file; opened so that a FIFO can't hold us."""

@@ -167,12 +167,20 @@ def assemble(
     notices.listen(engine.hear)
     operations = Operations(engine)
     mirror = Mirror(database, settings.tasks_dir, engine)
-    folder = TasksFolder(ahead.loader, settings.tasks_dir, operations, database, mirror, watch=watch)
+    folder = TasksFolder(
+        ahead.loader,
+        settings.tasks_dir,
+        operations,
+        database,
+        mirror,
+        watch=watch,
+        judged=plugged.judges,
+    )
     engine.observing.on_off = plugged.switch_off
     engine.observing.use(plugged.current)
     plugged.on_change += [
         lambda: engine.observing.use(plugged.current),
-        lambda: folder.use_plugins(plugged.sources),
+        lambda: folder.use_plugins(plugged.sources, judge=plugged.judges),
     ]
     return Scheduler(
         settings=settings,

@@ -55,8 +55,10 @@ class TasksFolder:
         mirror: Mirror,
         *,
         watch: bool = True,
+        judged: bool = False,
     ) -> None:
-        """Without `watch` the folder is read once."""
+        """Without `watch` the folder is read once. `judged`: plugins may change or refuse what files say, so all are read."""
+        self._judged = judged
         self.path = tasks_dir
         self._mirror = mirror
         self._operations = operations
@@ -166,13 +168,21 @@ class TasksFolder:
             self._watcher.prune()
         return gone
 
-    def use_plugins(self, plugins: Sources) -> None:
-        """Read with these plugins from now on, and anew what they may have changed: files with errors, users of executors."""
+    def use_plugins(self, plugins: Sources, *, judge: bool) -> None:
+        """Read with these plugins from now on, and anew what they may have changed: files with errors, users of executors.
+
+        All files where they `judge`, or those before did.
+        """
         self._loader.use(plugins)
+        judged, self._judged = self._judged, judge
         if self._thread is None:
             return
         registry = self._operations.registry
-        users = {entry.source for entry in registry.by_id.values() if _uses_plugins(entry.definition)}
+        users = {
+            entry.source
+            for entry in registry.by_id.values()
+            if judged or judge or _uses_plugins(entry.definition)
+        }
         touched = frozenset((users | registry.errors.keys()) - self._skipped.keys())
         with self._reading:
             for path in touched:
@@ -198,7 +208,11 @@ class TasksFolder:
         for path, row in rows.items():
             self._remember(path, row.digest, json.loads(row.dependencies))
         broken = set(self._operations.registry.errors)
-        changed = {path for path, stat in found.items() if path in broken or _differs(rows.get(path), stat)}
+        changed = {
+            path
+            for path, stat in found.items()
+            if path in broken or self._judged or _differs(rows.get(path), stat)
+        }
         users = {user for path in changed for user in self._users.get(path, ())}
         self._read(sorted(changed | (users & found.keys())), (), force=True)
         self._mirror.keep(changed, made=False)

@@ -39,6 +39,11 @@ class Plugged:
         """The config model of every executor, by the executor's name."""
         return self.current.configs
 
+    @property
+    def judges(self) -> bool:
+        """Whether a plugin may change or refuse definitions."""
+        return bool(self.current.implementations("alter_definition"))
+
     def start(self) -> None:
         """Watch the folder from now on; what has changed since it was copied is found first."""
         if self._watcher is None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from zquant_flow.core.model import TaskDef
     from zquant_flow.plugin.contract import Executor
     from zquant_flow.plugin.events import AttemptEnd, DefinitionChange, ExecutionChange
 
@@ -46,3 +47,12 @@ def attempts_ended(attempts: Sequence[AttemptEnd]) -> None:
 @hookspec
 def definitions_changed(changes: Sequence[DefinitionChange]) -> None:
     """Tasks were loaded, changed or removed. What is there when a plugin begins comes as `loaded`. As `executions_changed`."""
+
+
+@hookspec
+def alter_definition(definition: TaskDef, source: str) -> TaskDef | None:
+    """Change or refuse a definition before it is registered, or run without that.
+
+    Return another one (`dataclasses.replace`), or None to leave it; raise `Refused("why")` to refuse it, which is a load error of its
+    file or the answer to the request. `source` is the file's path below the tasks folder, empty for a request. Called in the process that reads files.
+    """

@@ -98,7 +98,7 @@ class Plugins:
     def implementations(self, hook: str) -> Sequence[pluggy.HookImpl]:
         """Who implements a hook, in the order of registration, `tryfirst` before and `trylast` behind."""
         caller: pluggy.HookCaller = getattr(self.manager.hook, hook)
-        return caller.get_hookimpls()[::-1]
+        return sorted(caller.get_hookimpls(), key=lambda found: (not found.tryfirst, found.trylast))
 
 
 def load_plugins(sources: Sources, built_in: Mapping[str, object]) -> Plugins:
