@@ -159,13 +159,15 @@ class Engine:
             database, self.memory, self.scheduler, self.lifecycle, self._finish_turn, self.calendars
         )
         self.registrar.on_change = self.events.listen
+        earlier = Earlier(database, self.memory, self.resuming)
+        self.lifecycle.workflows.nested_before = earlier.nested
         orders = Orders(
             tasks_dir=tasks_dir,
             data_dir=data_dir,
             entries=entries,
             bundle_folder=BundleFolders(database, data_dir).folder,
             calendars=lambda: self.calendars.known,
-            earlier=Earlier(database, self.memory, self.resuming).of,
+            earlier=earlier.of,
         )
         self.lifecycle.workflows.session_days = orders.session_days
         self._backend = backend(self._from_backend, self._backend_lost)

@@ -123,6 +123,8 @@ class Workflows:
         self.item_limit = DEFAULT_LIMIT
         """How many items a node may have."""
         self.reusable_items: ReusableItems = lambda execution, node, items: ()
+        self.nested_before: Callable[[Execution], int | None] = lambda execution: None
+        """The execution that a workflow within a resumed workflow goes on with."""
         self.read: Callable[[Filed], Filed] = lambda filed: filed
         """Reads a result that lies in a file, where nobody has done so beside the engine's thread."""
         self._plans: dict[tuple[int, int], _Planned] = {}
@@ -395,6 +397,9 @@ class Workflows:
         self._steps.admit(child, "workflow")
         if not self._give_arguments(child, definition.arguments):
             return
+        if child.definition.workflow is not None:
+            assert child.row is not None
+            child.resume_from = child.row["resume_from_execution_id"] = self.nested_before(child)
         if _is_one_too_many(child, parent.run):
             self._steps.wait_for_others(child)
         else:
