@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "zquant_flow"
 FLOORS = [
     {"errors", "wording", "complaints"},
     {"core"},
-    {"config", "environment", "failpoints", "clock", "logs", "plugin", "calendars"},
+    {"config", "environment", "failpoints", "clock", "logs", "result_files", "plugin", "calendars"},
     {"definitions", "store", "executors", "backends", "runner"},
     {"engine"},
     {"api", "web"},

@@ -286,6 +286,24 @@ def test_a_long_log_comes_in_pieces_and_whole(client: Client) -> None:
     assert len(client.read_log(execution)) == 2_500_000
 
 
+def test_a_result_is_read_whole_however_large(client: Client) -> None:
+    put = "head -c 400000 /dev/zero | tr '\\0' x | sed s/^/big=/ > $ZQUANT_FLOW_OUTPUT"
+    large = client.trigger_task(make(client, put)).execution_id
+    small = client.trigger_task(make(client, "echo rows=3 > $ZQUANT_FLOW_OUTPUT")).execution_id
+    none = client.trigger_task(make(client)).execution_id
+    ended = [client.wait_for_execution(id_, timeout=20) for id_ in (large, small, none)]
+    assert [(one.result, one.result_size) for one in ended] == [
+        (None, 400_011),
+        ({"rows": "3"}, None),
+        (None, None),
+    ]
+    assert client.read_result(large) == {"big": "x" * 400_000}
+    assert client.read_result(small) == {"rows": "3"}
+    with pytest.raises(ApiError) as caught:
+        client.read_result(none)
+    assert (caught.value.status, caught.value.code) == (404, "result_not_found")
+
+
 def test_a_log_is_followed_to_the_end(client: Client) -> None:
     task_id = make(client, "echo first; sleep 0.3; echo 行\u2028末; exit 1", max_retries=1, retry_interval=0)
     execution = client.trigger_task(task_id).execution_id

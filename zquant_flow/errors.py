@@ -159,6 +159,12 @@ class TokenNotFound(NotFound):
     code = "token_not_found"
 
 
+class ResultNotFound(NotFound):
+    """The execution has given none, or its file has gone with its logs."""
+
+    code = "result_not_found"
+
+
 class PoolNotFound(NotFound):
     code = "pool_not_found"
 

@@ -201,6 +201,23 @@ def test_the_end_of_a_log_that_can_not_be_read_is_no_fault_of_ours(api: Api) -> 
     assert api("GET", f"/executions/{one['id']}/log/stream?tail=3")["code"] == "unavailable"
 
 
+def test_a_result_that_has_gone_or_can_not_be_read_is_no_fault_of_ours(api: Api) -> None:
+    from zquant_flow import result_files
+
+    put = "head -c 400000 /dev/zero | tr '\\0' x | sed s/^/big=/ > $ZQUANT_FLOW_OUTPUT"
+    task = make(api, config={"command": put})
+    one = api.ended(api("POST", f"/tasks/{task['id']}/trigger")["execution_id"])
+    answer = api("GET", f"/executions/{one['id']}/result", status=200)
+    assert answer == {"big": "x" * 400_000}
+    path = Path(result_files.result_path(api.scheduler.settings.data_dir, one["id"]))
+    path.unlink()
+    gone = api("GET", f"/executions/{one['id']}/result", status=404)
+    assert (gone["code"], str(path) in gone["detail"]) == ("result_not_found", True)
+    path.symlink_to(api.tasks)
+    assert api("GET", f"/executions/{one['id']}/result", status=503)["code"] == "unavailable"
+    assert api("GET", "/executions/987654321/result", status=404)["code"] == "execution_not_found"
+
+
 def test_a_text_is_not_found_in_what_makes_the_name_of_a_hidden_task_unique(api: Api) -> None:
     name = fresh("probe")
     run = api("POST", "/executions", json={"definition": {"name": name, "command": "true"}}, status=201)

@@ -123,6 +123,18 @@ def test_another_schema_is_not_pruned(project: Path, zqf: Zqf) -> None:
     assert Unavailable.status == 503
 
 
+def test_the_doctor_misses_results_that_should_lie_in_files(project: Path, zqf: Zqf) -> None:
+    run(zqf, "hello", 2)
+    path = project / ".zquant-flow/logs/0/1.result.json"
+    path.write_text("[1]")
+    with closing(sqlite3.connect(DB)) as connection, connection:
+        connection.execute("UPDATE executions SET result_size = 3 WHERE id IN (1, 2)")
+    found = [one for one in json.loads(zqf("doctor", "--json").out)["findings"] if one["check"] == "results"]
+    assert [(one["state"], one["detail"]) for one in found] == [
+        ("warning", "1 have lost their files (execution 2)")
+    ]
+
+
 def test_the_doctor_finds_and_repairs(project: Path, zqf: Zqf) -> None:
     run(zqf, "hello", 2)
     with closing(sqlite3.connect(DB)) as connection, connection:

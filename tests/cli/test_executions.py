@@ -42,6 +42,16 @@ def interrupted(process: subprocess.Popen[str]) -> int:
 # Lists and one
 
 
+def test_a_large_result_is_printed_by_a_command_of_its_own(live: Server, zqf: Zqf) -> None:
+    put = "head -c 400000 /dev/zero | tr '\\0' x | sed s/^/big=/ > $ZQUANT_FLOW_OUTPUT"
+    made = live.client.post("/executions", {"definition": {"name": "big", "command": put}}, 201)
+    id_ = made["execution_id"]
+    live.client.ended(id_)
+    shown = next(line for line in zqf("executions", "show", id_).lines if line.startswith("result"))
+    assert shown.split(maxsplit=1)[1] == f"400011 bytes; see: zqf executions result {id_}"
+    assert json.loads(zqf("executions", "result", id_).out) == {"big": "x" * 400_000}
+
+
 def test_executions_are_listed_by_task_status_and_time(live: Server, zqf: Zqf) -> None:
     good, bad = live.client.trigger("hello"), live.client.trigger("bad")
     assert [live.client.ended(id_)["status"] for id_ in (good, bad)] == ["success", "failed"]

@@ -64,6 +64,8 @@ def test_every_example_is_listed_and_none_has_an_error(client):
         ("approval", "approval.yaml"),
         ("approval_in_python", "approval_in_python.py"),
         ("checkpoint", "checkpoint.py"),
+        ("large_results", "large_results.yaml"),
+        ("large_results_in_python", "large_results_in_python.py"),
         ("on_csv", "on_file.yaml"),
         ("on_json", "on_file_function.py"),
     ]:
@@ -96,6 +98,20 @@ def test_an_attempt_is_told_its_sessions(client):
     assert re.fullmatch(r"session (\d{4}-\d\d-\d\d|none), before it \d{4}-\d\d-\d\d\n", told)
     result = client.succeeded("before_open")["result"]["session"]
     assert result is None or re.fullmatch(r"\d{4}-\d\d-\d\d", result)
+
+
+@pytest.mark.parametrize("name", ["large_results", "large_results_in_python"])
+def test_large_results_go_from_node_to_node(client, name):
+    root = client.succeeded(name)["id"]
+    nodes = {node["node"]: node for node in client.get(f"/executions/{root}", include="children")["children"]}
+    made = nodes.get("extract") or nodes["make_prices"]
+    assert (made["result"], made["result_size"] > 256 * 1024) == (None, True)
+    assert len(client.http.get(f"/executions/{made['id']}/result").content) == made["result_size"]
+    if name == "large_results":
+        assert [client.log(nodes[node]["id"]) for node in ("count", "tell")] == ["400000 bars\n", "2 days\n"]
+    else:
+        assert [nodes[node]["result"] for node in ("highest", "first")] == [2100.9, [100.0, 101.0]]
+        assert nodes["highest"]["params"]["prices"] == {"$ref": ["nodes", "make_prices", "result"]}
 
 
 def test_tasks_say_how_they_are_spread_and_when_they_are_late(client):

@@ -74,6 +74,7 @@ _EXECUTION: dict[str, JsonValue] = {
     "end_time": "2026-01-05T10:01:30.012+00:00",
     "duration_seconds": 90.008,
     "result": {"rows": 5312},
+    "result_size": None,
     "error_code": None,
     "error_message": None,
     "retry_count": 0,
@@ -561,7 +562,10 @@ class SimulationOut(BaseModel):
 
 
 class ExecutionOut(BaseModel):
-    """An execution. `duration_seconds` by the monotonic clock; `result` is what the work returned."""
+    """An execution. `duration_seconds` by the monotonic clock; `result` is what the work returned.
+
+    A result over 256 KiB is asked for by itself: `result_size` says how many bytes it has.
+    """
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXECUTION]})
 
@@ -573,6 +577,7 @@ class ExecutionOut(BaseModel):
     end_time: datetime | None
     duration_seconds: float | None
     result: Any
+    result_size: int | None
     error_code: str | None
     error_message: str | None
     retry_count: int

@@ -121,6 +121,7 @@ def execution_out(row: Any, *, attempts: Iterable[Any] | None = None) -> dict[st
         "end_time": from_micros(row.end_time),
         "duration_seconds": row.duration_seconds,
         "result": stored(row.result),
+        "result_size": row.result_size,
         "error_code": row.error_code,
         "error_message": row.error_message,
         "retry_count": row.retry_count,

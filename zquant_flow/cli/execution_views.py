@@ -117,7 +117,7 @@ def _facts(execution: ExecutionOut) -> list[tuple[str, str | Cell]]:
         (t("logical time"), local(execution.logical_time)),
         (t("trigger"), f"{execution.trigger_type}, {execution.created_by}"),
         (t("params"), _json(execution.params)),
-        (t("result"), _json(execution.result)),
+        (t("result"), _result(execution)),
         (t("retries"), str(execution.retry_count or "")),
         (t("resumes"), _id(execution.resume_from_execution_id)),
         (t("part of"), _id(execution.parent_execution_id)),
@@ -125,6 +125,12 @@ def _facts(execution: ExecutionOut) -> list[tuple[str, str | Cell]]:
         (t("skipped"), execution.skip_reason or ""),
         (t("marked"), _mark(execution)),
     ]
+
+
+def _result(execution: ExecutionOut) -> str:
+    if execution.result_size is None:
+        return _json(execution.result)
+    return t("{size} bytes; see: zqf executions result {id}", size=execution.result_size, id=execution.id)
 
 
 def _mark(execution: ExecutionOut) -> str:

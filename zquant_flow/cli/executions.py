@@ -125,6 +125,15 @@ def logs(
             show_log(client, execution, attempt=attempt, tail=tail)
 
 
+@app.command(help=t("What an execution has returned, as JSON; also what is too large for `show`."))
+def result(execution: ExecutionId, server: Server = None, data: Data = None) -> None:
+    from zquant_flow.cli.connect import connected
+
+    with connected(server, data) as client:
+        sys.stdout.buffer.write(client.read_result_text(execution) + b"\n")
+        sys.stdout.flush()
+
+
 @app.command(help=t("Why it runs, waits, or ended so; or why a node of it does."))
 def explain(
     execution: ExecutionId,

@@ -7,11 +7,15 @@ from contextlib import ExitStack
 
 from zquant_flow.cli.findings import Finding, State
 from zquant_flow.cli.language import shown, t
+from zquant_flow.clock import SystemClock
 from zquant_flow.config import Settings
 from zquant_flow.engine import log_files
 from zquant_flow.engine.ahead import lock_data_folder
+from zquant_flow.engine.housekeeping import DAY
+from zquant_flow.engine.large_results import LargeResults, result_of_row
 from zquant_flow.errors import DataFolderInUse
 from zquant_flow.store.database import Database
+from zquant_flow.store.queries import large_results
 from zquant_flow.store.repair import Flaw, active_executions, flaws, repair
 from zquant_flow.store.retention import of_ids
 
@@ -40,6 +44,7 @@ def findings(settings: Settings, *, mend: bool) -> Iterator[Finding]:
         stack.callback(database.close)
         yield from _rows(repair(database) if mend else flaws(database), mended=mend)
         yield from _logs(settings, database, mend=mend)
+        yield from _results(settings, database)
         yield _active(database)
 
 
@@ -98,6 +103,27 @@ def _logs(settings: Settings, database: Database, *, mend: bool) -> Iterator[Fin
             detail=t("{count} belong to no execution ({size})", count=lost, size=megabytes),
             way_out=_REPAIR,
         )
+
+
+def _results(settings: Settings, database: Database) -> Iterator[Finding]:
+    """Results that should lie beside the logs and do not. Of several machines each has its own, which are not looked for here."""
+    if not database.is_sqlite:
+        return
+    kept = settings.log_retention_days * DAY
+    since = SystemClock().micros() - kept if kept else 0
+    large = LargeResults(settings.data_dir)
+    rows = large_results(database, since)
+    lost = [row.id for row in rows if not large.is_there(result_of_row(row))]
+    check = t("results")
+    if not lost:
+        yield Finding(check=check, detail=t("{count} lie in files, and all are there", count=len(rows)))
+        return
+    yield Finding(
+        check=check,
+        state=State.WARNING,
+        detail=t("{count} have lost their files (execution {id})", count=len(lost), id=lost[0]),
+        way_out=t("bring back the logs of a backup, or run again what needs them"),
+    )
 
 
 def _active(database: Database) -> Finding:

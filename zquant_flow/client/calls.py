@@ -293,6 +293,14 @@ class ExecutionCalls(Waiting):
         """End it and all below it."""
         return self._ask(ExecutionOut, "POST", f"/executions/{execution_id}/terminate")
 
+    def read_result(self, execution_id: int) -> Any:
+        """What it returned, however large. Raises ApiError `result_not_found` where there is nothing."""
+        return json.loads(self.read_result_text(execution_id))
+
+    def read_result_text(self, execution_id: int) -> bytes:
+        """The same as JSON."""
+        return self._send("GET", f"/executions/{execution_id}/result").content
+
     def read_log(
         self, execution_id: int, *, attempt: int | None = None, offset: int = 0, tail: int | None = None
     ) -> bytes:

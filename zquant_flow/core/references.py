@@ -7,7 +7,7 @@ A reference stands anywhere inside a JSON value: `{"$ref": ["params", "symbol"]}
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from zquant_flow.errors import ParamsError
@@ -35,19 +35,22 @@ def computed(value: Any) -> tuple[str, str] | None:
     return None
 
 
-def resolve(value: Any, scope: Mapping[str, Any], compute: Compute | None = None) -> Any:
+def resolve(
+    value: Any, scope: Mapping[str, Any], compute: Compute | None = None, kept: Collection[str] = ()
+) -> Any:
     """The value with its references replaced by what `scope` holds: `{"params": {...}, "nodes": {name: {"result": ...}}}`.
 
-    Raises ParamsError that names the first path which leads nowhere. Expressions are left as they are without `compute`.
+    Raises ParamsError that names the first path which leads nowhere. Expressions are left as they are without `compute`, and
+    references to the nodes that are `kept`.
     """
     if isinstance(value, Mapping):
         if is_reference(value):
-            return _look_up(value[REF], scope)
+            return {REF: value[REF]} if kept and _node_of(value[REF]) in kept else _look_up(value[REF], scope)
         if compute is not None and (found := computed(value)) is not None:
             return compute(*found, scope)
-        return {key: resolve(item, scope, compute) for key, item in value.items()}
+        return {key: resolve(item, scope, compute, kept) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [resolve(item, scope, compute) for item in value]
+        return [resolve(item, scope, compute, kept) for item in value]
     return value
 
 
@@ -66,7 +69,7 @@ def expressions(value: Any) -> Iterator[tuple[str, str]]:
 
 def referenced_nodes(value: Any) -> set[str]:
     """The names of the nodes whose results this value uses."""
-    return {path[1] for path in references(value) if len(path) > 1 and path[0] == "nodes"}
+    return {node for path in references(value) if (node := _node_of(path)) is not None}
 
 
 def references(value: Any) -> list[list[Any]]:
@@ -91,6 +94,10 @@ def fault_of(path: Sequence[Any]) -> str | None:
     return say(
         'a reference is ["params", NAME] or ["nodes", NODE, "result", ...], not {path}', path=repr(list(path))
     )
+
+
+def _node_of(path: Sequence[Any]) -> Any:
+    return path[1] if len(path) > 1 and path[0] == "nodes" else None
 
 
 class Absent(KeyError):

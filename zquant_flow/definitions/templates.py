@@ -73,7 +73,16 @@ def with_templates(value: Any) -> Any:
 
 def nodes_named(node: Node) -> set[str]:
     """The nodes whose results this one uses, in its params, conditions, items or templates. Its texts have been checked."""
-    found = _nodes_in_values(node.arguments) if node.arguments else set()
+    found = nodes_looked_into(node)
+    return found | referenced_nodes(node.arguments) if node.arguments else found
+
+
+def nodes_looked_into(node: Node) -> set[str]:
+    """Those whose results must be known before an attempt of it begins; what only its own function takes need not."""
+    found: set[str] = set()
+    if node.arguments:
+        itself = node.action is not None and node.action.executor != "command"
+        found = _nodes_in_expressions(node.arguments) if itself else _nodes_in_values(node.arguments)
     if node.for_each is not None:
         if node.for_each.expression is not None:
             found |= _nodes_in(node.for_each.expression, template=False)
@@ -89,7 +98,11 @@ def nodes_named(node: Node) -> set[str]:
 
 
 def _nodes_in_values(value: Any) -> set[str]:
-    found = referenced_nodes(value)
+    return referenced_nodes(value) | _nodes_in_expressions(value)
+
+
+def _nodes_in_expressions(value: Any) -> set[str]:
+    found: set[str] = set()
     for kind, text in expressions_in(value):
         found |= _nodes_in(text, template=kind == TEMPLATE)
     return found

@@ -1,6 +1,7 @@
-"""From whose kept state may an attempt of a resumed execution go on?
+"""Which execution does one of a resumed tree stand for, and what of it does it go on with?
 
-From that of the execution which the resumed one stands for: the task, the node, the item before, if what it does is unchanged.
+The task, the node, the item before. An attempt goes on from the state which that one has kept, if what it does is unchanged; a workflow
+within a workflow takes over what had succeeded there, if it is called with the same.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zquant_flow.core.model import Action, Node
-from zquant_flow.core.status import Status
+from zquant_flow.core.status import FINAL, Status
 from zquant_flow.engine.memory import Execution, Memory
-from zquant_flow.engine.resuming import Resuming
+from zquant_flow.engine.resuming import Resuming, taken_as
 from zquant_flow.engine.rows import json_text
+from zquant_flow.engine.scope import workflow_of
 from zquant_flow.store import queries
 from zquant_flow.store.database import Database
 
@@ -51,7 +53,7 @@ class Earlier:
         Nothing from before a success is taken, nor from before a change.
         """
         found: list[int] = []
-        before = execution.root.resume_from
+        before = _around(execution).resume_from
         for _ in range(MOST):
             past = self._past(before) if before is not None else None
             if past is None:
@@ -64,6 +66,22 @@ class Earlier:
             before = past.row.resume_from_execution_id
         return found
 
+    def nested(self, execution: Execution) -> int | None:
+        """The execution that a workflow within a workflow goes on with: one that did not succeed, of the same task and params."""
+        before = _around(execution).resume_from
+        row = None
+        for _ in range(MOST):
+            past = self._past(before) if before is not None else None
+            if past is None:
+                return None
+            row = self._counterpart(past, execution)
+            if row is not None and Status(row.status) is not Status.SKIPPED:
+                break
+            before = past.row.resume_from_execution_id
+        if row is not None and row.reused_from is not None:
+            row = queries.execution_row(self._database, row.reused_from)
+        return row.id if row is not None and _goes_on(execution, row) else None
+
     def _counterpart(self, past: _Past, execution: Execution) -> Any:
         """The row of what it stands for in that execution; None where that has not run."""
         parent = execution.parent
@@ -71,11 +89,12 @@ class Earlier:
             return past.row
         if parent.run is None:
             return None
-        if parent.parent is None:
+        if parent.run.items is None:
             return past.children.get(parent.run.plan.names[execution.node])
-        if parent.run.items is None or parent.parent.parent is not None or parent.parent.run is None:
-            return None  # a workflow within one begins anew
-        node = parent.parent.run.plan.names[parent.node]
+        workflow = workflow_of(parent)
+        if workflow.run is None:
+            return None
+        node = workflow.run.plan.names[parent.node]
         return self._items(past, node).get(json_text(parent.run.items[execution.node]))
 
     def _is_unchanged(self, past: _Past, execution: Execution, row: Any) -> bool:
@@ -85,8 +104,9 @@ class Earlier:
                 return True
             was = self._resuming.definition(row.task_id, row.version).action
             return _does(was) == _does(execution.action)
-        workflow = execution.root.definition.workflow
-        top = execution if parent.parent is None else parent
+        around = _around(execution)
+        workflow = around.definition.workflow
+        top = execution if parent is around else parent
         assert workflow is not None
         now = workflow.nodes[top.node]
         before = past.nodes.get(now.name)
@@ -113,12 +133,27 @@ class Earlier:
         if node not in past.items:
             found: dict[str, Any] = {}
             fan = past.children.get(node)
+            if fan is not None and fan.reused_from is not None:
+                fan = queries.execution_row(self._database, fan.reused_from)
             for row in queries.children_of(self._database, fan) if fan is not None else ():
                 if row.params:
                     item = json_text(json.loads(row.params).get("item"))
                     found[item] = None if item in found else row
             past.items[node] = found
         return past.items[node]
+
+
+def _around(execution: Execution) -> Execution:
+    """The workflow that it stands in; itself where it stands alone."""
+    return execution if execution.parent is None else workflow_of(execution.parent)
+
+
+def _goes_on(execution: Execution, row: Any) -> bool:
+    """Whether that execution has left something to do, and was the same as this one is now."""
+    ended = Status.SUCCESS not in (Status(row.status), taken_as(row)) and Status(row.status) in FINAL
+    params = json.loads(row.params) if row.params else {}
+    now = json.loads(json_text(execution.params))
+    return ended and row.task_id == execution.task.id and params == now
 
 
 def _does(action: Action | None) -> tuple[Any, ...] | None:

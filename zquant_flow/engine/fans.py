@@ -16,7 +16,7 @@ from zquant_flow.core.graph import Alike, plan_items
 from zquant_flow.core.model import Node, TriggerRule, Workflow, WorkflowType
 from zquant_flow.core.progress import Progress
 from zquant_flow.core.status import Status
-from zquant_flow.engine.memory import UNBOUNDED, Execution, Reused, Run
+from zquant_flow.engine.memory import UNBOUNDED, Execution, Filed, Result, Reused, Run
 
 DEFAULT_LIMIT = 100_000
 """Items of one node, where no setting says otherwise."""
@@ -45,8 +45,13 @@ def remains_of(workflow: Workflow, node: Node, begun: Mapping[int, str | None]) 
     return run
 
 
-def gather(run: Run, item: int, result: str | None) -> None:
+def gather(run: Run, item: int, result: Result | None) -> None:
     """Keep what an item has given, as JSON; once they are too large together, none of them."""
+    if isinstance(result, Filed):
+        if result.text is None and result.size <= LARGEST:
+            run.gathered_fault = f"{run.plan.names[item]}: {result.fault}"
+            return
+        result = result.text or " " * (LARGEST + 1)
     if result is None or run.gathered_size > LARGEST:
         return
     run.gathered[item] = result
@@ -64,7 +69,7 @@ def gathered(run: Run) -> str | None:
 
 def ended_as(run: Run) -> Status:
     """How a node has ended whose items have: as a list with holes is no success, one failure is one, and so is no list."""
-    whole = run.progress.failures == 0 and run.gathered_size <= LARGEST
+    whole = run.progress.failures == 0 and run.gathered_size <= LARGEST and run.gathered_fault is None
     return Status.SUCCESS if whole else Status.FAILED
 
 

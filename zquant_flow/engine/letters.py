@@ -19,6 +19,7 @@ from zquant_flow.core.sessions import follows_sessions
 from zquant_flow.core.status import FINAL, Status
 from zquant_flow.engine import rows
 from zquant_flow.engine.dispatcher import Dispatcher
+from zquant_flow.engine.large_results import result_of_row
 from zquant_flow.engine.lease import Lease
 from zquant_flow.engine.lifecycle import Lifecycle
 from zquant_flow.engine.memory import Execution, Memory, Task
@@ -178,7 +179,7 @@ class Letters:
         result = None
         if execution.parent is not None:
             row = queries.execution_row(self._database, execution.id)
-            result = None if row is None else row.result
+            result = None if row is None else result_of_row(row)
         self._lifecycle.ended_elsewhere(execution, Status(letter.word), result)
 
     def _of(self, letter: Any, what: Callable[[Execution, str], None]) -> None:

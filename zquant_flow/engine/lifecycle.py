@@ -21,7 +21,8 @@ from zquant_flow.core.status import Status, TriggerType, advance
 from zquant_flow.engine import rows
 from zquant_flow.engine.backfills import Backfills
 from zquant_flow.engine.dispatcher import Dispatcher
-from zquant_flow.engine.memory import Execution, Memory, Task
+from zquant_flow.engine.large_results import result_of_outcome
+from zquant_flow.engine.memory import Execution, Filed, Memory, Result, Task
 from zquant_flow.engine.reporting import Reports
 from zquant_flow.engine.workflows import WHY_ENDED, Reusable, Workflows
 
@@ -43,6 +44,8 @@ class Effects:
     acknowledge: list[tuple[int, int]] = field(default_factory=list)
     succeeded: list[int] = field(default_factory=list)
     """Executions whose kept state nobody needs any more."""
+    copies: list[tuple[Filed, int]] = field(default_factory=list)
+    """Results in files that become those of other executions, too."""
 
 
 class Elsewhere(Protocol):
@@ -352,7 +355,7 @@ class Lifecycle:
         self.reports.write_last(execution)
         self.memory.batch.attempts.append(rows.attempted(execution, outcome))
         if kind == "success":
-            self.end(execution, Status.SUCCESS, result=outcome.get("result"))
+            self.end(execution, Status.SUCCESS, result=result_of_outcome(outcome))
             return
         self._attempt_failed(execution, outcome)
 
@@ -374,7 +377,8 @@ class Lifecycle:
         elif kind == "timeout":
             code = kind
         final = Status.FAILED if kind == "failed" and not asked else Status.TERMINATED
-        self.end(execution, final, result=outcome.get("result"), code=code or kind, error=error or kind)
+        result = result_of_outcome(outcome)
+        self.end(execution, final, result=result, code=code or kind, error=error or kind)
 
     def _retry(self, execution: Execution, action: Action, kind: str) -> None:
         delay = retry_delay(action.retry, execution.retry_count, random.random())  # noqa: S311
@@ -460,7 +464,7 @@ class Lifecycle:
         execution: Execution,
         status: Status,
         *,
-        result: str | None = None,
+        result: Result | None = None,
         code: str | None = None,
         error: str | None = None,
     ) -> None:
@@ -487,13 +491,17 @@ class Lifecycle:
         if execution.parent is not None:
             self.workflows.node_ended(execution.parent, execution, status, result)
 
-    def ended_elsewhere(self, execution: Execution, status: Status, result: str | None) -> None:
+    def ended_elsewhere(self, execution: Execution, status: Status, result: Result | None) -> None:
         """The engine that drove it has written how it ended; what waited for it goes on here."""
         execution.status = status
         del self.memory.executions[execution.id]
         self._leave_task(execution)
         if execution.parent is not None:
             self.workflows.node_ended(execution.parent, execution, status, result)
+
+    def copy_result(self, result: Filed, execution_id: int) -> None:
+        """A result in a file becomes that of this execution, too: it outlives the one that it is taken over from."""
+        self.effects.copies.append((result, execution_id))
 
     def skip(self, execution: Execution) -> None:
         """End one that is not to start any more, unless it has."""

@@ -1,4 +1,4 @@
-"""How do the logs of attempts, and what they have kept, go beside a backup, and come back?"""
+"""How do the logs of attempts, what they have kept and their large results go beside a backup, and come back?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zquant_flow.errors import BadRequest, Unavailable
 from zquant_flow.store.backup import place
 from zquant_flow.wording import say
 
-_NAME = re.compile(r"logs/(\d+)/(\d+)(?:-\d+\.log|\.state\.json)", re.ASCII)
+_NAME = re.compile(r"logs/(\d+)/(\d+)(?:-\d+\.log|\.(?:state|result)\.json)", re.ASCII)
 
 
 def beside(backup: Path) -> Path:
@@ -26,7 +26,8 @@ def pack(data_dir: Path, target: Path, last_id: int) -> int:
     count = 0
     try:
         with open(os.open(building, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            with tarfile.open(fileobj=file, mode="w") as archive:
+            # Results that executions share are links: each is a file of its own here.
+            with tarfile.open(fileobj=file, mode="w", dereference=True) as archive:
                 for folder in folders(data_dir):
                     if folder * PER_FOLDER > last_id:
                         break

@@ -1,4 +1,4 @@
-"""Which logs of attempts lie in the data folder, which states that they have kept, and how do they go?"""
+"""Which logs of attempts lie in the data folder, which states and large results beside them, and how do they go?"""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zquant_flow.logs import log_path, size, state_path
+from zquant_flow.result_files import result_path
 
 PER_FOLDER = 1000
 """Executions whose logs share a folder, as `logs.log_path` says."""
-_NAME = re.compile(r"(\d+)(?:-\d+\.log|\.state\.json(?:\.\w+)?)", re.ASCII)
-"""A log; a state; one that was being written when its worker was killed."""
+_NAME = re.compile(r"(\d+)(?:-\d+\.log|\.(?:state|result)\.json(?:\.\w+)?)", re.ASCII)
+"""A log; a state or a result; one that was being written when its worker was killed."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogFile:
-    """A log or a kept state, and whose it is. `mtime` in microseconds."""
+    """A log, a kept state or a result, and whose it is. `mtime` in microseconds."""
 
     path: str
     execution_id: int
@@ -37,7 +38,7 @@ def folders(data_dir: Path) -> list[int]:
 
 
 def logs_in(data_dir: Path, folder: int) -> Iterator[LogFile]:
-    """The logs and kept states in one of them; what has another name is nobody's and stays."""
+    """The logs, kept states and results in one of them; what has another name is nobody's and stays."""
     with (
         contextlib.suppress(FileNotFoundError, NotADirectoryError),
         os.scandir(data_dir / "logs" / str(folder)) as found,
@@ -59,7 +60,7 @@ def highest_id(data_dir: Path) -> int:
 
 
 def remove_attempts(data_dir: Path, execution_id: int, attempts: int) -> tuple[int, int]:
-    """Remove the logs of an execution's attempts, and what they have kept; how many files there were, and their bytes."""
+    """Remove the logs of an execution's attempts, what they have kept and what came of it; how many files there were, and their bytes."""
     sizes = [remove(path) for path in _files_of(data_dir, execution_id, attempts)]
     found = [bytes_ for bytes_ in sizes if bytes_ is not None]
     return len(found), sum(found)
@@ -79,7 +80,7 @@ def remove_state(data_dir: Path, execution_id: int) -> None:
 
 def _files_of(data_dir: Path, execution_id: int, attempts: int) -> list[str]:
     logs = [log_path(data_dir, execution_id, attempt) for attempt in range(1, attempts + 1)]
-    return [*logs, state_path(data_dir, execution_id)]
+    return [*logs, state_path(data_dir, execution_id), result_path(data_dir, execution_id)]
 
 
 def remove(path: str) -> int | None:

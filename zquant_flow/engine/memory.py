@@ -21,6 +21,22 @@ from zquant_flow.store.batch import Batch, Row
 UNBOUNDED = 1 << 62
 
 
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """A result that lies in a file: of the first of these executions that has one. `size` in bytes."""
+
+    execution_ids: tuple[int, ...]
+    size: int
+    text: str | None = field(default=None, repr=False)
+    """Its JSON, where the engine has read it."""
+    fault: str | None = None
+    """Why the engine could not."""
+
+
+Result = str | Filed
+"""What an execution has given, as JSON."""
+
+
 @dataclass(slots=True, eq=False)
 class Task:
     """A registered task and where its schedule stands. Instants in microseconds."""
@@ -176,6 +192,8 @@ class Run:
     """The results of its items as JSON, by index."""
     gathered_size: int = 0
     """Characters of them."""
+    gathered_fault: str | None = None
+    """Why one of them can't be among them."""
     children: dict[int, Execution] = field(default_factory=dict)
     backlog: deque[tuple[int, SkipReason | None]] = field(default_factory=deque)
     """What its progress has decided and nobody has carried out yet: nodes that may start, and skipped ones with the reason."""
@@ -188,11 +206,15 @@ class Run:
     """Executions of its nodes that would have started while it is paused: retries, and those that waited for others."""
     wanted: frozenset[str] = frozenset()
     """Names of the nodes whose results others take."""
+    named: frozenset[str] = frozenset()
+    """Those of them that the engine itself must look into: an expression names them, say."""
     results: dict[str, Any] = field(default_factory=dict)
+    filed: dict[str, Filed] = field(default_factory=dict)
+    """Those of their results that lie in files."""
     before_commands: frozenset[int] = frozenset()
     """The nodes that commands wait for."""
-    passed: dict[int, str] = field(default_factory=dict)
-    """Their results as JSON."""
+    passed: dict[int, Result] = field(default_factory=dict)
+    """Their results."""
     occupied: int = 0
     """Nodes started and not ended, and those handed to the dispatcher."""
     usual: float | None = None
@@ -209,13 +231,13 @@ class Rerun:
 
 @dataclass(frozen=True, slots=True)
 class Reused:
-    """A node that is not to run again: its execution then, how that ended, and its result as JSON."""
+    """A node that is not to run again: its execution then, how that ended, and its result."""
 
     node: int
     task_id: int
     version: int
     execution_id: int
-    result: str | None
+    result: Result | None
     params: str | None = None
     """As JSON, where it had some of its own."""
     status: Status = Status.SUCCESS

@@ -11,8 +11,9 @@ from zquant_flow.core.expressions import is_template, render
 from zquant_flow.core.instants import from_micros
 from zquant_flow.core.model import Action
 from zquant_flow.core.sessions import Sessions, follows_sessions
-from zquant_flow.engine.memory import Execution
-from zquant_flow.engine.passing import passed
+from zquant_flow.engine.large_results import LargeResults
+from zquant_flow.engine.memory import Execution, Filed
+from zquant_flow.engine.passing import arguments_of, from_files, passed
 from zquant_flow.engine.scope import scope_of, session_days
 from zquant_flow.errors import DefinitionError
 from zquant_flow.logs import log_path, state_path
@@ -39,6 +40,7 @@ class Orders:
         calendars: Callable[[], Mapping[str, Sessions]] = dict,
         earlier: Callable[[Execution], Sequence[int]] = lambda execution: (),
     ) -> None:
+        self._large = LargeResults(data_dir)
         self._tasks_dir = tasks_dir
         self._data_dir = str(data_dir)
         self._plugins = plugins
@@ -78,22 +80,32 @@ class Orders:
             order["node"] = execution.parent.run.plan.names[execution.node]
         elif execution.called is not None:
             order["node"] = execution.called
+        if execution.under is not None and execution.called is not None:
+            order["in_row"] = True  # the engine that goes on with the result may be on another machine
         if execution.definition.bundle is not None:
             order["bundle"] = self._bundle_folder(execution.definition.bundle)
         if action.executor == "command":
             order["config"] = self._rendered(action.config, execution)
-            results, left_out = passed(execution)
+            results, filed, left_out = passed(execution)
             if results:
                 order["results"] = results
+            if filed:
+                order["filed"] = self._paths(filed)
             if left_out:
                 order["left_out"] = left_out
         else:
+            if filed := from_files(execution):
+                order["filed"] = self._paths(filed)
+                order["taken"] = arguments_of(execution, filed)
             order["state"] = state_path(self._data_dir, execution.id)
             if earlier := self._earlier(execution):
                 order["state_from"] = [state_path(self._data_dir, id_) for id_ in earlier]
             if action.executor != "python":
                 self._name_class(order, action)
         return order
+
+    def _paths(self, filed: Mapping[str, Filed]) -> dict[str, list[str]]:
+        return {name: self._large.paths(result) for name, result in filed.items()}
 
     def _sessions(self, execution: Execution) -> dict[str, str]:
         """The trading sessions that the execution stands for and between, by their names in the environment."""

@@ -12,10 +12,11 @@ from typing import Any
 from zquant_flow.core.approval import APPROVAL
 from zquant_flow.core.progress import Step
 from zquant_flow.core.status import FINAL, Status
+from zquant_flow.engine.large_results import result_of_row
 from zquant_flow.engine.lifecycle import Lifecycle
 from zquant_flow.engine.memory import Execution, Memory, Run
 from zquant_flow.engine.remembering import Remembering
-from zquant_flow.engine.workflows import freed, keep_result, seen_above, takes_place
+from zquant_flow.engine.workflows import freed, seen_above, takes_place
 from zquant_flow.store import queries
 from zquant_flow.store.database import Database
 
@@ -157,7 +158,7 @@ class _Recovery:
             as_seen = node, seen_above(run.nodes[node], Status(row.status))
             (ended if row.reused_from is None else past).append(as_seen)
             run.shares.end(node)
-            keep_result(run, node, row.result)
+            self._lifecycle.workflows.keep_result(run, node, result_of_row(row))
         run.occupied = sum(takes_place(run, node) for node in started)
         self._steps[execution.id] = run.progress.restore(
             ended, started, past=past, free=freed(execution, run.plan)

@@ -11,6 +11,7 @@ from typing import Any
 from zquant_flow.core.graph import Plan, descendants
 from zquant_flow.core.model import Node, TaskDef, decode
 from zquant_flow.core.status import UNSUCCESSFUL, Status
+from zquant_flow.engine.large_results import result_of_row
 from zquant_flow.engine.memory import Execution, Memory, Rerun, Reused
 from zquant_flow.engine.rows import json_text
 from zquant_flow.store import definitions as store
@@ -36,7 +37,7 @@ def _reused(row: Any, node: int) -> Reused:
         row.task_id,
         row.version,
         row.reused_from or row.id,
-        row.result,
+        result_of_row(row),
         status=status,
         code=row.error_code if failed else None,
         error=row.error_message if failed else None,

@@ -7,7 +7,7 @@ from typing import Any
 
 from zquant_flow.core.status import Status, TriggerType
 from zquant_flow.engine.found_files import FileFacts
-from zquant_flow.engine.memory import Execution, Memory, Reused, Task
+from zquant_flow.engine.memory import Execution, Filed, Memory, Result, Reused, Task
 from zquant_flow.store.batch import Row
 
 
@@ -112,7 +112,7 @@ def node_reused(memory: Memory, parent: Execution, reused: Reused) -> Row:
         "status": reused.status.value,
         "trigger_type": TriggerType.WORKFLOW.value,
         "params": reused.params,
-        "result": reused.result,
+        **_result(reused.result),
         "error_code": reused.code,
         "error_message": reused.error,
         "skip_reason": reused.skip_reason,
@@ -175,7 +175,7 @@ def ended(
     execution: Execution,
     *,
     seconds: float | None,
-    result: str | None,
+    result: Result | None,
     code: str | None,
     error: str | None,
 ) -> Row:
@@ -184,12 +184,19 @@ def ended(
         "status": execution.status.value,
         "end_time": memory.now,
         "duration_seconds": seconds,
-        "result": storable(result),
+        **_result(result),
         "error_code": storable(code),
         "error_message": storable(error),
         "progress_percent": execution.percent,
         "updated_time": memory.now,
     }
+
+
+def _result(result: Result | None) -> Row:
+    """What a row has of it: its text, or the size of its file."""
+    if isinstance(result, Filed):
+        return {"result": None, "result_size": result.size}
+    return {"result": storable(result), "result_size": None}
 
 
 def progressed(memory: Memory, execution: Execution, facts: dict[str, Any]) -> Row:

@@ -38,6 +38,7 @@ from zquant_flow.engine.earlier import Earlier
 from zquant_flow.engine.events import Events
 from zquant_flow.engine.fans import DEFAULT_LIMIT
 from zquant_flow.engine.keys import Keys
+from zquant_flow.engine.large_results import LargeResults
 from zquant_flow.engine.lease import Lease
 from zquant_flow.engine.ledger import Ledger
 from zquant_flow.engine.letters import Letters
@@ -144,6 +145,8 @@ class Engine:
         self.lifecycle = Lifecycle(self.memory, self._dispatcher, self._wake_after, self.resuming.taken_over)
         self.lifecycle.workflows.aside = self._do_aside
         self.lifecycle.workflows.reusable_items = self.resuming.items
+        large = LargeResults(data_dir)
+        self.lifecycle.workflows.read = large.read
         self.lifecycle.workflows.item_limit = item_limit
         self.lifecycle.workflows.past = Weights(database, clock).of
         self.letters = Letters(database, self.memory, self.lifecycle, self._dispatcher, self.lease)
@@ -160,13 +163,15 @@ class Engine:
             database, self.memory, self.scheduler, self.lifecycle, self._finish_turn, self.calendars
         )
         self.registrar.on_change = self.events.listen
+        earlier = Earlier(database, self.memory, self.resuming)
+        self.lifecycle.workflows.nested_before = earlier.nested
         orders = Orders(
             tasks_dir=tasks_dir,
             data_dir=data_dir,
             plugins=plugins,
             bundle_folder=BundleFolders(database, data_dir).folder,
             calendars=lambda: self.calendars.known,
-            earlier=Earlier(database, self.memory, self.resuming).of,
+            earlier=earlier.of,
         )
         self.lifecycle.workflows.session_days = orders.session_days
         self._backend = backend(self._from_backend, self._backend_lost)
@@ -177,6 +182,7 @@ class Engine:
             orders,
             self._backend,
             partial(log_files.remove_state, data_dir),
+            large,
         )
 
     # ── start and stop ──────────────────────────────────────────────────────────────────────────────────────────

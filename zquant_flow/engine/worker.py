@@ -12,9 +12,11 @@ from typing import Any, Protocol
 
 from zquant_flow.core.status import Status
 from zquant_flow.engine.dispatcher import Dispatcher
+from zquant_flow.engine.large_results import LargeResults
 from zquant_flow.engine.lifecycle import Effects, Lifecycle
-from zquant_flow.engine.memory import Execution, Memory
+from zquant_flow.engine.memory import Execution, Filed, Memory
 from zquant_flow.engine.orders import Orders
+from zquant_flow.engine.workflows import looks_into
 from zquant_flow.errors import ExpressionError, RunnerUnavailable, ZquantFlowError
 
 log = logging.getLogger(__name__)
@@ -39,7 +41,7 @@ class Backend(Protocol):
 class Worker:
     """The engine's side of the backend. Owned by the engine's thread.
 
-    `remove_state` removes what the attempts of an execution have kept.
+    `remove_state` removes what the attempts of an execution have kept; `large` are the results that lie in files.
     """
 
     def __init__(
@@ -50,7 +52,9 @@ class Worker:
         orders: Orders,
         backend: Backend,
         remove_state: Callable[[int], None],
+        large: LargeResults,
     ) -> None:
+        self._large = large
         self._memory = memory
         self._lifecycle = lifecycle
         self._dispatcher = dispatcher
@@ -89,6 +93,17 @@ class Worker:
             log.warning("%s", error.detail, extra={"action": "runner_away"})
         for execution_id in effects.succeeded:
             self._remove_state(execution_id)
+        for filed, execution_id in effects.copies:
+            self._copy(filed, execution_id)
+
+    def _copy(self, filed: Filed, execution_id: int) -> None:
+        """What can't be done is only said: until the earlier execution goes, the result is read from there."""
+        try:
+            self._large.copy(filed, execution_id)
+        except OSError as error:
+            log.warning(
+                "no result for execution %d: %s", execution_id, error, extra={"action": "copy_failed"}
+            )
 
     def _hand_over(self, effects: Effects, orders: list[Frame]) -> None:
         if orders or effects.acknowledge:
@@ -104,12 +119,28 @@ class Worker:
         op = frame["op"]
         if op == "outcomes":
             for outcome in frame["items"]:
-                self._lifecycle.take_outcome(outcome)
+                if "result_size" not in outcome or not self._reads_first(outcome):
+                    self._lifecycle.take_outcome(outcome)
         elif op == "progress":
             for facts in frame["items"]:
                 self._lifecycle.progressed(facts)
         elif op in ("paused", "resumed"):
             self._take_acknowledgements(frame["items"], Status.PAUSED if op == "paused" else Status.RUNNING)
+
+    def _reads_first(self, outcome: Frame) -> bool:
+        """Whether it is taken only when its result has been read, which is done beside the engine's thread."""
+        workflows, execution = self._lifecycle.workflows, self._memory.executions.get(outcome["id"])
+        parent = execution and execution.parent
+        if workflows.aside is None or execution is None or parent is None or parent.run is None:
+            return False
+        if not looks_into(parent.run, execution.node):
+            return False
+        filed = Filed((execution.id,), outcome["result_size"])
+        workflows.aside(
+            lambda: outcome.update(filed=self._large.read(filed)),
+            lambda: self._lifecycle.take_outcome(outcome),
+        )
+        return True
 
     def _take_acknowledgements(self, items: Sequence[Sequence[int]], status: Status) -> None:
         for execution_id, attempt in items:

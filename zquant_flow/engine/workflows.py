@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from zquant_flow.core.estimates import Shares
@@ -20,7 +21,7 @@ from zquant_flow.core.params import fitted
 from zquant_flow.core.progress import Progress, SkipReason, Step, survives_stop
 from zquant_flow.core.references import resolve
 from zquant_flow.core.status import Status, TriggerType, advance
-from zquant_flow.definitions.templates import nodes_named
+from zquant_flow.definitions.templates import nodes_looked_into, nodes_named
 from zquant_flow.engine import rows
 from zquant_flow.engine.approvals import Approvals
 from zquant_flow.engine.dispatcher import Dispatcher
@@ -34,9 +35,10 @@ from zquant_flow.engine.fans import (
     gathered,
     remains_of,
 )
-from zquant_flow.engine.memory import UNBOUNDED, Execution, Memory, Reused, Run, Task
+from zquant_flow.engine.large_results import Unread
+from zquant_flow.engine.memory import UNBOUNDED, Execution, Filed, Memory, Result, Reused, Run, Task
 from zquant_flow.engine.passing import before_commands
-from zquant_flow.engine.scope import SessionDays, scope_of_call, scope_within
+from zquant_flow.engine.scope import SessionDays, scope_of_call, scope_within, workflow_of
 from zquant_flow.errors import ExpressionError, ZquantFlowError
 from zquant_flow.store.durations import PastRuns
 from zquant_flow.wording import say
@@ -57,6 +59,7 @@ WHY_ENDED = {
 """Why an execution was ended, in words, by the reason it was asked for."""
 
 
+_Planned = tuple[Plan, frozenset[str], frozenset[str], frozenset[int]]
 Reusable = Callable[[Execution, Plan], Sequence[Reused]]
 """Reads what a resumed workflow need not do again."""
 
@@ -76,10 +79,11 @@ class Steps(Protocol):
         execution: Execution,
         status: Status,
         *,
-        result: str | None = None,
+        result: Result | None = None,
         code: str | None = None,
         error: str | None = None,
     ) -> None: ...
+    def copy_result(self, result: Filed, execution_id: int) -> None: ...
     def skip(self, execution: Execution) -> None: ...
     def terminate(self, execution: Execution, why: str = ...) -> None: ...
     def pause(self, execution: Execution) -> None: ...
@@ -119,7 +123,11 @@ class Workflows:
         self.item_limit = DEFAULT_LIMIT
         """How many items a node may have."""
         self.reusable_items: ReusableItems = lambda execution, node, items: ()
-        self._plans: dict[tuple[int, int], tuple[Plan, frozenset[str], frozenset[int]]] = {}
+        self.nested_before: Callable[[Execution], int | None] = lambda execution: None
+        """The execution that a workflow within a resumed workflow goes on with."""
+        self.read: Callable[[Filed], Filed] = lambda filed: filed
+        """Reads a result that lies in a file, where nobody has done so beside the engine's thread."""
+        self._plans: dict[tuple[int, int], _Planned] = {}
         self._begun: dict[int, tuple[Run, Step]] = {}
         """Runs that were made aside, with what they begin with."""
         self._behind: dict[int, Execution] = {}
@@ -127,7 +135,7 @@ class Workflows:
 
     def new_run(self, execution: Execution, workflow: Workflow) -> Run:
         """The memory of a workflow's run, nothing started yet."""
-        plan, wanted, before = self._plan(execution, workflow)
+        plan, wanted, named, before = self._plan(execution, workflow)
         progress = Progress(
             plan,
             [node.trigger_rule for node in workflow.nodes],
@@ -142,6 +150,7 @@ class Workflows:
             shares=Shares.by_time(plan.names, past.nodes),
             max_parallel=workflow.max_parallel or UNBOUNDED,
             wanted=wanted,
+            named=named,
             before_commands=before,
             usual=past.whole,
         )
@@ -157,13 +166,14 @@ class Workflows:
             return remains_of(workflow, node, begun)
         return run if len(run.plan) > max(begun, default=-1) else remains_of(workflow, node, begun)
 
-    def _plan(self, execution: Execution, workflow: Workflow) -> tuple[Plan, frozenset[str], frozenset[int]]:
-        """Its plan, the nodes whose results others name, and those that commands wait for."""
+    def _plan(self, execution: Execution, workflow: Workflow) -> _Planned:
+        """Its plan, the nodes whose results others name, those that are looked into here, and those that commands wait for."""
         key = (execution.task.id, execution.version)
         found = self._plans.get(key)
         if found is None:
             plan = plan_workflow(workflow)
-            found = plan, _wanted(workflow), before_commands(workflow, plan)
+            named = frozenset().union(*map(nodes_looked_into, workflow.nodes))
+            found = plan, _wanted(workflow), named, before_commands(workflow, plan)
             if len(self._plans) > PLANS_KEPT:
                 self._plans.clear()
             self._plans[key] = found
@@ -210,8 +220,13 @@ class Workflows:
     def _reuse(self, execution: Execution, run: Run, found: Sequence[Reused]) -> Step:
         """Write what is taken over, and begin with the rest."""
         for reused in found:
-            self._memory.batch.nodes_reused.append(rows.node_reused(self._memory, execution, reused))
-            keep_result(run, reused.node, reused.result)
+            row = rows.node_reused(self._memory, execution, reused)
+            self._memory.batch.nodes_reused.append(row)
+            result = reused.result
+            if isinstance(result, Filed):
+                self._steps.copy_result(result, row["id"])
+                result = replace(result, execution_ids=(row["id"], *result.execution_ids))
+            self.keep_result(run, reused.node, result)
             run.shares.end(reused.node)
         past = [(reused.node, seen_above(run.nodes[reused.node], reused.status)) for reused in found]
         return run.progress.restore((), (), past=past, free=freed(execution, run.plan))
@@ -382,6 +397,9 @@ class Workflows:
         self._steps.admit(child, "workflow")
         if not self._give_arguments(child, definition.arguments):
             return
+        if child.definition.workflow is not None:
+            assert child.row is not None
+            child.resume_from = child.row["resume_from_execution_id"] = self.nested_before(child)
         if _is_one_too_many(child, parent.run):
             self._steps.wait_for_others(child)
         else:
@@ -420,7 +438,7 @@ class Workflows:
         try:
             if arguments:
                 scope = scope_of_call(parent, child.node, self.session_days)
-                arguments = resolve(arguments, scope, compute)
+                arguments = resolve(arguments, scope, compute, _left_to_its_attempt(child, parent))
             child.params = fitted(specs, {**child.params, **item, **arguments})
             assert child.row is not None
             child.row["params"] = rows.json_text(child.params)
@@ -445,11 +463,11 @@ class Workflows:
         if self._give_arguments(child, definition.arguments):
             self._steps.occupy(child)
 
-    def node_ended(self, parent: Execution, child: Execution, status: Status, result: str | None) -> None:
+    def node_ended(self, parent: Execution, child: Execution, status: Status, result: Result | None) -> None:
         run = parent.run
         assert run is not None
         run.children.pop(child.node, None)
-        keep_result(run, child.node, result)
+        self.keep_result(run, child.node, result)
         run.shares.end(child.node)
         was_stopped = run.progress.stopped
         status = seen_above(run.nodes[child.node], status)
@@ -460,6 +478,25 @@ class Workflows:
         if run.progress.stopped and not was_stopped and parent.terminating is None:
             self._skip_unstarted(parent, run)
         self._finish_if_done(parent)
+
+    def keep_result(self, run: Run, node: int, result: Result | None) -> None:
+        """Keep what a node has given, for those that take it."""
+        if isinstance(result, Filed) and looks_into(run, node):
+            result = self.read(result)
+        if run.items is not None:
+            gather(run, node, result)
+            return
+        if result is not None and node in run.before_commands:
+            run.passed[node] = replace(result, text=None) if isinstance(result, Filed) else result
+        if not run.wanted or (name := run.plan.names[node]) not in run.wanted:
+            return
+        if isinstance(result, Filed):
+            run.filed[name] = replace(result, text=None)
+            if result.text is None:
+                run.results[name] = Unread(name, result)
+                return
+            result = result.text
+        run.results[name] = {"result": None if result is None else json.loads(result)}
 
     def _skip_unstarted(self, parent: Execution, run: Run) -> None:
         """After a failure under `stop`: referenced tasks that still wait for their first attempt never get one."""
@@ -515,7 +552,9 @@ class Workflows:
             return
         what, code = ("items", "items_failed") if is_fan else ("nodes", "nodes_failed")
         error = f"{failures} of {total} {what} did not succeed"
-        if is_fan and not failures:
+        if run.gathered_fault is not None and not failures:
+            code, error = "result_missing", run.gathered_fault
+        elif is_fan and not failures:
             code = "result_too_large"
             error = say(
                 "the results of the items have together more than {limit} characters as JSON: store them, return where they are",
@@ -576,15 +615,16 @@ class Workflows:
         self._finish_if_done(execution)
 
 
-def keep_result(run: Run, node: int, result: str | None) -> None:
-    """Keep what a node has given, as JSON, for those that take it."""
-    if run.items is not None:
-        gather(run, node, result)
-        return
-    if result is not None and node in run.before_commands:
-        run.passed[node] = result
-    if run.wanted and (name := run.plan.names[node]) in run.wanted:
-        run.results[name] = {"result": None if result is None else json.loads(result)}
+def looks_into(run: Run, node: int) -> bool:
+    """Whether what a node gives must be known here, and not only to those that take it."""
+    return run.items is not None or run.plan.names[node] in run.named
+
+
+def _left_to_its_attempt(child: Execution, parent: Execution) -> Collection[str]:
+    """The nodes whose large results a function takes as they are: it reads them from their files."""
+    run = workflow_of(parent).run
+    itself = child.inline and child.action is not None and child.action.executor != "command"
+    return run.filed if itself and run is not None else ()
 
 
 def _is_one_too_many(child: Execution, run: Run) -> bool:

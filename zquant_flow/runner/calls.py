@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from types import FunctionType, ModuleType, TracebackType
 from typing import Any
 
+from zquant_flow.errors import ParamsError
 from zquant_flow.executors.context import Context, Terminated
 from zquant_flow.plugin.namespace import open_folder
 from zquant_flow.runner.protocol import Frame
@@ -47,7 +48,9 @@ class Calls:
     def outcome(self, order: Frame, context: Context) -> Frame:
         """Carry the order out and return kind, code, error, result, exit_code; never raises."""
         try:
-            return success(self._call_of(order)(order, context))
+            if "filed" in order:
+                context.params = _with_results(order, context.params)
+            return success(self._call_of(order)(order, context), order)
         except CallFailed as exc:
             tell(f"{exc}\n")
             return {"kind": "failed", "code": exc.code, "error": str(exc)}
@@ -85,6 +88,27 @@ class Calls:
         folder = os.path.normpath(os.path.join(bundle, order["config"].get("folder") or ""))
         self._folders = [folder] if folder == os.path.normpath(bundle) else [folder, bundle]
         sys.path[:0] = self._folders
+
+
+def _with_results(order: Frame, params: dict[str, Any]) -> dict[str, Any]:
+    """The params, with the large results that some of them refer to: these lie in files, and only this attempt reads them."""
+    import json
+
+    from zquant_flow.core.references import resolve
+    from zquant_flow.result_files import open_first
+
+    nodes: dict[str, Any] = {}
+    for name, paths in order["filed"].items():
+        try:
+            with open_first(paths) as file:
+                nodes[name] = {"result": json.load(file)}
+        except (OSError, ValueError) as exc:
+            raise CallFailed("result_missing", f"the result of {name!r} can't be read: {exc}") from exc
+    try:
+        taken = {key: resolve(params[key], {"nodes": nodes}) for key in order["taken"]}
+    except ParamsError as exc:
+        raise CallFailed("invalid_params", exc.detail) from exc
+    return {**params, **taken}
 
 
 def folder_missing(folder: str, exc: OSError) -> Frame:

@@ -18,6 +18,7 @@ from zquant_flow.runner.loop import CHUNK, Loop, Timer
 from zquant_flow.runner.output import OutputFile
 from zquant_flow.runner.processes import Processes
 from zquant_flow.runner.protocol import Frame
+from zquant_flow.runner.results import kept
 from zquant_flow.runner.starting import SpawnFailed
 from zquant_flow.runner.strays import Strays
 from zquant_flow.runner.words import split_command
@@ -187,9 +188,9 @@ class Commands:
             if progress:
                 attempt.progress = progress
             if result:
-                facts["result"] = json.dumps(result, ensure_ascii=False)
+                facts = {**kept(json.dumps(result, ensure_ascii=False), attempt.order), **facts}
             command.output.remove()
-        self.attempts.finish(attempt, "success" if code == 0 else "failed", **facts)
+        self.attempts.finish(attempt, "failed" if "code" in facts else "success", **facts)
 
 
 def explain_exit(code: int, by_us: bool = False) -> Frame:

@@ -6,18 +6,19 @@ import json
 import sys
 from typing import Any
 
+from zquant_flow.result_files import IN_ROW, LARGEST, beside_log, write
 from zquant_flow.runner.protocol import Frame
 
-RESULT_LIMIT = 4 * 1024 * 1024
-"""Characters of JSON. What is larger belongs into a file or a table, and its place into the result."""
+SENT = 4 * 1024 * 1024
+"""Bytes of JSON up to which a result goes into the row where another machine needs it."""
 
 ERROR_LIMIT = 4000
 
 _encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 
-def success(value: Any) -> Frame:
-    """The facts of an attempt that returned `value`; a failure when that is not JSON.
+def success(value: Any, order: Frame) -> Frame:
+    """The facts of an attempt that returned `value`; a failure when that is not JSON, too large, or not to be written.
 
     Halves of UTF-16 pairs, which no encoding has, become question marks.
     """
@@ -29,10 +30,24 @@ def success(value: Any) -> Frame:
         error = f"the result is not JSON: {find_fault(value) or exc}"
         tell(f"{error}\n")
         return {"kind": "failed", "code": "result_not_json", "error": error}
-    if len(text) > RESULT_LIMIT:
-        error = f"the result has {len(text)} characters as JSON, more than {RESULT_LIMIT}: store it, return where it is"
-        return {"kind": "failed", "code": "result_too_large", "error": error}
-    return {"kind": "success", "result": text.encode(errors="replace").decode()}
+    facts = kept(text, order)
+    return {"kind": "failed" if "code" in facts else "success", **facts}
+
+
+def kept(text: str, order: Frame) -> Frame:
+    """A result as an outcome has it: the text of a small one, the size of one that now lies in its file; or why it is neither."""
+    data = text.encode(errors="replace")
+    if len(data) <= (SENT if order.get("in_row") else IN_ROW):
+        return {"result": data.decode()}
+    if len(data) > LARGEST:
+        error = f"the result has {len(data)} bytes as JSON, more than {LARGEST}: store it, return where it is"
+        return {"code": "result_too_large", "error": error}
+    try:
+        write(beside_log(order["log"], order["id"]), data)
+    except OSError as exc:
+        error = f"the result of {len(data)} bytes can't be written: {exc.strerror}"
+        return {"code": "result_not_kept", "error": error}
+    return {"result_size": len(data)}
 
 
 def find_fault(value: Any, path: str = "result", depth: int = 0) -> str | None:

@@ -186,6 +186,7 @@ _STATEMENTS: Mapping[str, tuple[Executable, bool]] = {
             "end_time",
             "duration_seconds",
             "result",
+            "result_size",
             "error_code",
             "error_message",
             "progress_percent",

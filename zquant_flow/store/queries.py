@@ -226,6 +226,14 @@ def identities(database: Database, ids: Iterable[int]) -> list[Any]:
     return found
 
 
+def large_results(database: Database, since: int) -> Sequence[Any]:
+    """The executions that have ended since that instant with a result in a file: `id, reused_from, result_size`."""
+    columns = executions.c.id, executions.c.reused_from, executions.c.result, executions.c.result_size
+    query = select(*columns).where(executions.c.result_size.is_not(None), executions.c.end_time >= since)
+    with database.read() as connection:
+        return connection.execute(query.order_by(executions.c.id)).all()
+
+
 def attempts_of(database: Database, execution_id: int) -> Sequence[Any]:
     """The attempts of an execution that have ended, first to last."""
     with database.read() as connection:

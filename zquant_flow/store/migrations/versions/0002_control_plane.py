@@ -34,6 +34,7 @@ def upgrade() -> None:
     op.add_column("executions", sa.Column("marked_status", sa.String(length=16)))
     op.add_column("executions", sa.Column("marked_by", sa.String(length=100)))
     op.add_column("executions", sa.Column("marked_time", sa.BigInteger()))
+    op.add_column("executions", sa.Column("result_size", sa.BigInteger()))
     op.add_column("engines", sa.Column("turn", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("engines", sa.Column("owner", sa.Text(), nullable=False, server_default=""))
     for name in ("slots", "drift"):
