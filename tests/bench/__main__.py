@@ -7,7 +7,17 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import control_plane, housekeeping, latency, loading, simulations, throughput, workflows  # noqa: F401  (they register themselves)
+from tests.bench import (  # noqa: F401  (they register themselves)
+    control_plane,
+    housekeeping,
+    latency,
+    loading,
+    recovery,
+    several,
+    simulations,
+    throughput,
+    workflows,
+)
 from tests.bench.harness import BENCHES, Figure
 
 
