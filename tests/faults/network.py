@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool
 
 from tests.databases import with_name
 from tests.faults.checker import Checker, Report
@@ -103,7 +104,7 @@ def _lived_through(
     """The checker asks the database itself, and never in the middle of a calamity."""
     world.start()
     world.wait_ready()
-    engine = create_engine(url)
+    engine = create_engine(url, poolclass=NullPool)
     checker = Checker(SimpleNamespace(database_url=url, ledger=world.ledger))  # type: ignore[arg-type]
     try:
         for number in range(rounds):
