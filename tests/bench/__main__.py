@@ -13,6 +13,8 @@ from tests.bench import (  # noqa: F401  (they register themselves)
     latency,
     loading,
     plugged,
+    recovery,
+    several,
     simulations,
     throughput,
     workflows,

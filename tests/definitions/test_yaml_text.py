@@ -1,15 +1,15 @@
 import json
 import math
 import random
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.shared_data import DATA, needs
 from zquant_flow.definitions.yaml_text import MAX_BYTES, YamlError, read_yaml
 
-SUITE = Path(__file__).parents[3] / "shared" / "data" / "yaml-test-suite"
+SUITE = DATA / "yaml-test-suite"
 
 # Must fail by the suite, read by libyaml: harmless here, what they mean is refused by the schema.
 LENIENT = {
@@ -187,7 +187,7 @@ def test_json_is_yaml(value):
     assert document.value == value
 
 
-@pytest.mark.skipif(not SUITE.is_dir(), reason=f"no {SUITE}: the yaml-test-suite is not here")
+@needs("yaml-test-suite")
 def test_the_yaml_test_suite_never_crashes_and_what_must_fail_is_refused():
     index = json.loads((SUITE.parent / "yaml-test-suite_index.json").read_text())
     must_fail = {entry["file"].removesuffix(".yaml") for entry in index if entry["must_fail"]}

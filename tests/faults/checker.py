@@ -44,7 +44,7 @@ class Checker:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._engine = create_engine(world.database_url)
+        self._engine = create_engine(world.database_url, pool_pre_ping=True)
 
     def close(self) -> None:
         self._engine.dispose()

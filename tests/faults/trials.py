@@ -113,6 +113,11 @@ def _at_rest(world: World, checker: Checker) -> Report:
     world.start()
     world.wait_ready()
     time.sleep(2.5)
+    return come_to_rest(world, checker)
+
+
+def come_to_rest(world: World, checker: Checker) -> Report:
+    """Let everything end under the server that runs, and stop it."""
     world.hold_fire()
     report = _settled(checker)
     code = world.stop()

@@ -67,6 +67,10 @@ class World:
             return False
         return True
 
+    def lives(self) -> bool:
+        """Whether the server still runs."""
+        return self._process is not None and self._process.poll() is None
+
     def kill(self) -> None:
         """kill -9 of the control plane alone."""
         assert self._process is not None

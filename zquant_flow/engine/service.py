@@ -425,6 +425,9 @@ class Engine:
                 self.turn(work)
             except Fenced:
                 self._leave()
+            except OperationalError as exc:
+                self._note_away(exc)
+                self._rebuild()
             except Exception:
                 log.exception("a turn failed", extra={"action": "turn_failed"})
                 self._rebuild()
@@ -455,10 +458,14 @@ class Engine:
                 self._backend.stop(keep_attempts=True)
                 self.memory.now = self._clock.micros()
                 self._build()
+            except OperationalError as exc:
+                self._note_away(exc)
+                self._stopping.wait(STORE_PAUSE)
             except Exception:
                 log.exception("the state can't be rebuilt; trying again", extra={"action": "rebuild_failed"})
                 self._stopping.wait(STORE_PAUSE)
             else:
+                self.unwritable = None
                 log.warning("the state was rebuilt from the rows", extra={"action": "rebuilt"})
                 return
 
@@ -530,17 +537,18 @@ class Engine:
                     tried = True
                     store_batch.apply(self.database, batch, now=memory.now, shared=self.lease.shared, **term)
             except OperationalError as exc:
-                self.unwritable = str(exc.orig)
-                log.error(
-                    "the database can't be written (%s); trying again",
-                    exc.orig,
-                    extra={"action": "store_away"},
-                )
+                self._note_away(exc)
                 if self._stopping.wait(STORE_PAUSE):
                     raise
             else:
                 self.unwritable = None
                 return
+
+    def _note_away(self, exc: OperationalError) -> None:
+        self.unwritable = str(exc.orig)
+        log.error(
+            "the database can't be written (%s); trying again", exc.orig, extra={"action": "store_away"}
+        )
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
 
