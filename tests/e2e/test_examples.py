@@ -64,6 +64,7 @@ def test_every_example_is_listed_and_none_has_an_error(client):
         ("approval", "approval.yaml"),
         ("approval_in_python", "approval_in_python.py"),
         ("checkpoint", "checkpoint.py"),
+        ("script", "script.yaml"),
         ("on_csv", "on_file.yaml"),
         ("on_json", "on_file_function.py"),
     ]:
@@ -333,6 +334,12 @@ def test_a_second_attempt_goes_on_where_the_first_has_stopped(server, client):
     assert [attempt["outcome"] for attempt in found["attempts"]] == ["failed", "success"]
     assert found["result"] == {"total": sum(range(10)), "began_at": 5}
     assert not list((server.data / "logs").glob(f"*/{found['id']}.state.json"))
+
+
+def test_a_script_runs_as_a_command_does(client):
+    found = client.succeeded("script")
+    assert len(client.log(found["id"]).splitlines()) == 3
+    assert found["result"]["words"] > found["result"]["different"] > 20
 
 
 def test_downloads_share_the_two_places_of_their_pool(client):

@@ -15,7 +15,9 @@ from zquant_flow.engine.memory import Execution
 from zquant_flow.engine.passing import passed
 from zquant_flow.engine.scope import scope_of, session_days
 from zquant_flow.errors import DefinitionError
+from zquant_flow.executors.installed import command_lines
 from zquant_flow.logs import log_path, state_path
+from zquant_flow.plugin.contract import Executor
 from zquant_flow.runner.words import needs_shell, split_command
 from zquant_flow.wording import say
 
@@ -44,6 +46,7 @@ class Orders:
         self._bundle_folder = bundle_folder
         self._calendars = calendars
         self._earlier = earlier
+        self._commands = command_lines()
         self._folders: dict[tuple[str, str | None], str] = {}
 
     def order(self, execution: Execution) -> Order:
@@ -79,8 +82,9 @@ class Orders:
             order["node"] = execution.called
         if execution.definition.bundle is not None:
             order["bundle"] = self._bundle_folder(execution.definition.bundle)
-        if action.executor == "command":
-            order["config"] = self._rendered(action.config, execution)
+        if action.executor == "command" or action.executor in self._commands:
+            order["executor"] = "command"
+            order["config"] = self._command(action, execution)
             results, left_out = passed(execution)
             if results:
                 order["results"] = results
@@ -111,6 +115,20 @@ class Orders:
     def _filled(self, text: str, execution: Execution) -> str:
         return render(text, scope_of(execution, self.session_days)) if is_template(text) else text
 
+    def _command(self, action: Action, execution: Execution) -> Mapping[str, Any]:
+        executor = self._commands.get(action.executor)
+        if executor is None:
+            return self._rendered(action.config, execution)
+        try:
+            return {"command": command_line(executor, action.config)}
+        except Exception as exc:  # a plugin's code
+            message = say(
+                "the executor {name!r} has no command line for this config: {error}",
+                name=action.executor,
+                error=f"{type(exc).__name__}: {exc}",
+            )
+            raise DefinitionError(message) from exc
+
     def _rendered(self, config: Mapping[str, Any], execution: Execution) -> Mapping[str, Any]:
         """The command with its templates replaced. It is split first, so that a value stays one argument."""
         words, shell = config.get("command"), config.get("shell")
@@ -139,3 +157,11 @@ class Orders:
         if entry is None:
             raise DefinitionError(say("executor {name!r} is not installed here", name=action.executor))
         return entry
+
+
+def command_line(executor: type[Executor], config: Mapping[str, Any]) -> list[str]:
+    """The words of an executor that is a command, for a config; raises what the executor raises, TypeError for what are no words."""
+    words = executor.command_line(executor.Config.model_validate(config))
+    if isinstance(words, str) or not all(isinstance(word, str) for word in words):
+        raise TypeError("a command line is a list of texts")
+    return list(words)

@@ -11,6 +11,7 @@ from zquant_flow.core.graph import Plan
 from zquant_flow.core.model import Workflow
 from zquant_flow.engine.memory import Execution
 from zquant_flow.engine.scope import workflow_of
+from zquant_flow.executors.installed import command_lines
 
 LIMIT = 4 * 1024 * 1024
 """Characters of JSON that one attempt gets: as many as the largest result of one attempt has."""
@@ -20,10 +21,11 @@ ITEM_LIMIT = 32 * 1024
 
 def before_commands(workflow: Workflow, plan: Plan) -> frozenset[int]:
     """The nodes that commands wait for; of a task that a node refers to it is not known here whether it is one."""
+    commands = {"command", *command_lines()}
     return frozenset(
         earlier
         for node, waits_for in zip(workflow.nodes, plan.dependencies, strict=True)
-        if node.task is not None or (node.action is not None and node.action.executor == "command")
+        if node.task is not None or (node.action is not None and node.action.executor in commands)
         for earlier in waits_for
     )
 
@@ -45,7 +47,12 @@ def passed(execution: Execution) -> tuple[dict[str, str], list[str]]:
 def takes_results(execution: Execution) -> bool:
     """Whether it is a command that comes after nodes with results."""
     action = execution.action
-    return action is not None and action.executor == "command" and any(_earlier(execution))
+    return action is not None and is_command(action.executor) and any(_earlier(execution))
+
+
+def is_command(executor: str) -> bool:
+    """Whether it is carried out as a command: `command` itself, or by a command line of its own."""
+    return executor == "command" or (executor != "python" and executor in command_lines())
 
 
 def _earlier(execution: Execution) -> Iterator[tuple[str, str]]:

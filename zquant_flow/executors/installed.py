@@ -46,6 +46,13 @@ def executor_classes() -> Mapping[str, type[Executor]]:
     return found
 
 
+def command_lines() -> Mapping[str, type[Executor]]:
+    """Those of them that are command lines (`Executor.command_line`)."""
+    return {
+        name: cls for name, cls in executor_classes().items() if cls.command_line is not Executor.command_line
+    }
+
+
 def installed_plugins() -> list[dict[str, Any]]:
     """Every registered plugin: `name, version, source, executors, hooks`."""
     manager = plugin_manager()

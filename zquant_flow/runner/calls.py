@@ -16,20 +16,13 @@ from types import FunctionType, ModuleType, TracebackType
 from typing import Any
 
 from zquant_flow.executors.context import Context, Terminated
+from zquant_flow.executors.failure import Failure
 from zquant_flow.runner.protocol import Frame
 from zquant_flow.runner.results import clean, success, tell
 
 _OUR_FOLDER = os.path.dirname(os.path.abspath(__file__))
 _IMPORTLIB = os.path.dirname(importlib.__file__)
 _VAR_KEYWORDS = 0x08
-
-
-class CallFailed(Exception):
-    """The task can't be called as it is wanted; `code` is for machines."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
 
 
 Call = Callable[[Frame, Context], Any]
@@ -47,9 +40,8 @@ class Calls:
         """Carry the order out and return kind, code, error, result, exit_code; never raises."""
         try:
             return success(self._call_of(order)(order, context))
-        except CallFailed as exc:
-            tell(f"{exc}\n")
-            return {"kind": "failed", "code": exc.code, "error": str(exc)}
+        except Failure as exc:
+            return _failed(exc)
         except Terminated:
             if context.stopping:
                 return {"kind": "terminated"}
@@ -98,21 +90,23 @@ def _executor(entry: str) -> Call:
 
     def call(order: Frame, context: Context) -> Any:
         config = order["config"]
-        return kind().run(context, config if config_type is None else config_type.model_validate(config))
+        return _awaited(
+            kind().run(context, config if config_type is None else config_type.model_validate(config))
+        )
 
     return call
 
 
 def _function(module_name: str | None, name: str | None, folders: list[str]) -> Call:
     if not module_name or not name:
-        raise CallFailed("nothing_to_run", "this task names no function")
+        raise Failure("nothing_to_run", "this task names no function")
     module = _import(module_name, folders)
     found: Any = module
     for part in name.split("."):
         found = getattr(found, part, None)
     found = getattr(found, "__wrapped_task__", found)
     if not callable(found):
-        raise CallFailed("function_missing", f"{module_name}.py has no function {name!r}")
+        raise Failure("function_missing", f"{module_name}.py has no function {name!r}")
     arguments = _arguments_of(found, f"{module_name}:{name}")
 
     def call(order: Frame, context: Context) -> Any:
@@ -150,7 +144,7 @@ def _arguments_of(function: Callable[..., Any], name: str) -> Arguments:
     def arguments(params: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         if required and not required <= params.keys():
             missing = ", ".join(sorted(required - params.keys()))
-            raise CallFailed("params_missing", f"{name} needs params that were not given: {missing}")
+            raise Failure("params_missing", f"{name} needs params that were not given: {missing}")
         if not params:
             return [], {}
         args = []
@@ -202,6 +196,13 @@ def _awaited(value: Any) -> Any:
 
         return asyncio.run(value)
     return value
+
+
+def _failed(exc: Failure) -> Frame:
+    error = clean(str(exc))
+    tell(f"{error}\n")
+    facts = {"kind": "failed", "code": exc.code, "error": error}
+    return facts if exc.exit_code is None else {**facts, "exit_code": exc.exit_code}
 
 
 def _exited(code: object) -> Frame:
