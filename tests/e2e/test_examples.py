@@ -65,6 +65,7 @@ def test_every_example_is_listed_and_none_has_an_error(client):
         ("approval_in_python", "approval_in_python.py"),
         ("checkpoint", "checkpoint.py"),
         ("script", "script.yaml"),
+        ("http", "http.yaml"),
         ("on_csv", "on_file.yaml"),
         ("on_json", "on_file_function.py"),
     ]:

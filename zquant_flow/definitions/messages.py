@@ -27,7 +27,8 @@ def explain_config(exc: ValidationError, model: type[BaseModel], base: Path) -> 
     for error in exc.errors(include_url=False, include_input=False)[:MAX_FAULTS]:
         path, kind = (*base, *error["loc"]), error["type"]
         if kind == "extra_forbidden" and len(error["loc"]) == 1:
-            out.append(_unknown(path, list(model.model_fields)))
+            names = [field.alias or name for name, field in model.model_fields.items()]
+            out.append(_unknown(path, names))
         else:
             out.append(
                 FieldError(path, complaint(kind, path, error.get("ctx", {}), error["msg"]), _code(kind))
