@@ -66,6 +66,7 @@ def test_every_example_is_listed_and_none_has_an_error(client):
         ("checkpoint", "checkpoint.py"),
         ("script", "script.yaml"),
         ("http", "http.yaml"),
+        ("sql", "sql.yaml"),
         ("on_csv", "on_file.yaml"),
         ("on_json", "on_file_function.py"),
     ]:
@@ -341,6 +342,12 @@ def test_a_script_runs_as_a_command_does(client):
     found = client.succeeded("script")
     assert len(client.log(found["id"]).splitlines()) == 3
     assert found["result"]["words"] > found["result"]["different"] > 20
+
+
+def test_statements_run_on_a_database(client):
+    result = client.succeeded("sql")["result"]
+    assert result["columns"] == ["symbol", "days", "highest"]
+    assert result["rows"] == [["SH", 2, 3020.25], ["SZ", 1, 9800.0]]
 
 
 def test_downloads_share_the_two_places_of_their_pool(client):

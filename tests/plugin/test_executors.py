@@ -46,7 +46,7 @@ def plugin() -> Iterator[None]:
 
 
 def test_the_built_ins_are_there() -> None:
-    assert set(load_executors()) == {"command", "python", "example", "http", "script"}
+    assert set(load_executors()) == {"command", "python", "example", "http", "script", "sql"}
 
 
 @pytest.mark.usefixtures("plugin")

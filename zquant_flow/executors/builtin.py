@@ -9,10 +9,11 @@ from zquant_flow.executors.example import ExampleExecutor
 from zquant_flow.executors.http import HttpExecutor
 from zquant_flow.executors.python import PythonExecutor
 from zquant_flow.executors.script import ScriptExecutor
+from zquant_flow.executors.sql import SqlExecutor
 from zquant_flow.plugin.contract import Executor
 from zquant_flow.plugin.hookspecs import hookimpl
 
 
 @hookimpl
 def register_executors() -> Sequence[type[Executor]]:
-    return [CommandExecutor, PythonExecutor, ExampleExecutor, HttpExecutor, ScriptExecutor]
+    return [CommandExecutor, PythonExecutor, ExampleExecutor, HttpExecutor, ScriptExecutor, SqlExecutor]
