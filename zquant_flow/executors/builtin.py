@@ -10,10 +10,19 @@ from zquant_flow.executors.http import HttpExecutor
 from zquant_flow.executors.python import PythonExecutor
 from zquant_flow.executors.script import ScriptExecutor
 from zquant_flow.executors.sql import SqlExecutor
+from zquant_flow.executors.ssh import SshExecutor
 from zquant_flow.plugin.contract import Executor
 from zquant_flow.plugin.hookspecs import hookimpl
 
 
 @hookimpl
 def register_executors() -> Sequence[type[Executor]]:
-    return [CommandExecutor, PythonExecutor, ExampleExecutor, HttpExecutor, ScriptExecutor, SqlExecutor]
+    return [
+        CommandExecutor,
+        PythonExecutor,
+        ExampleExecutor,
+        HttpExecutor,
+        ScriptExecutor,
+        SqlExecutor,
+        SshExecutor,
+    ]
