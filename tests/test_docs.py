@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from importlib import import_module
@@ -263,7 +264,7 @@ def codes_said(*folders: str, only: str = "") -> set[str]:
 
 _PLACES = {
     "SpawnFailed": 0,
-    "CallFailed": 0,
+    "Failure": 0,
     "doom": 1,
     "_refuse_order": 1,
     "_error": 1,
@@ -304,7 +305,7 @@ def test_every_code_that_the_runner_and_the_engine_give_is_documented() -> None:
     documented = {
         code for title in (ATTEMPTS, DEFINITIONS) for code in column(section(text_of("errors.md"), title))
     }
-    assert codes_said("runner", "engine") <= documented
+    assert codes_said("runner", "engine", "executors") <= documented
 
 
 def test_every_code_of_load_errors_is_documented() -> None:
@@ -314,7 +315,7 @@ def test_every_code_of_load_errors_is_documented() -> None:
 
 @pytest.mark.parametrize("title", [ATTEMPTS, DEFINITIONS])
 def test_every_documented_code_stands_in_the_source(title: str) -> None:
-    rooms = ("runner", "engine", "definitions", "core", "calendars")
+    rooms = ("runner", "engine", "definitions", "core", "calendars", "executors")
     said = literals(
         PACKAGE / "errors.py", *(path for room in rooms for path in (PACKAGE / room).glob("*.py"))
     )
@@ -421,6 +422,24 @@ def test_every_hook_is_documented_and_no_other(name: str) -> None:
     assert hooks
     documented = first_column_of_table_with(name, "register_executors")
     assert set(documented) == hooks
+
+
+IN_CONFIG = {
+    name: cls for name, cls in built_in().configs.items() if name not in ("command", "python", "example")
+}
+
+
+@pytest.mark.parametrize("name", ["executors.md", "zh/executors.md"])
+@pytest.mark.parametrize("executor", IN_CONFIG)
+def test_every_field_of_a_config_is_documented_with_its_default_and_no_other(
+    name: str, executor: str
+) -> None:
+    table = [row for row in rows(section(text_of(name), f"## {executor}")) if len(row) == 4 and words(row[0])]
+    fields = {field.alias or key: field for key, field in IN_CONFIG[executor].model_fields.items()}
+    assert [words(row[0])[0] for row in table] == list(fields)
+    for row, field in zip(table, fields.values(), strict=True):
+        if said := words(row[2]):
+            assert json.loads(said[0]) == field.default
 
 
 @pytest.mark.parametrize("name", ["executors.md", "zh/executors.md"])

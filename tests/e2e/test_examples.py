@@ -66,6 +66,9 @@ def test_every_example_is_listed_and_none_has_an_error(client):
         ("checkpoint", "checkpoint.py"),
         ("large_results", "large_results.yaml"),
         ("large_results_in_python", "large_results_in_python.py"),
+        ("script", "script.yaml"),
+        ("http", "http.yaml"),
+        ("sql", "sql.yaml"),
         ("on_csv", "on_file.yaml"),
         ("on_json", "on_file_function.py"),
     ]:
@@ -349,6 +352,18 @@ def test_a_second_attempt_goes_on_where_the_first_has_stopped(server, client):
     assert [attempt["outcome"] for attempt in found["attempts"]] == ["failed", "success"]
     assert found["result"] == {"total": sum(range(10)), "began_at": 5}
     assert not list((server.data / "logs").glob(f"*/{found['id']}.state.json"))
+
+
+def test_a_script_runs_as_a_command_does(client):
+    found = client.succeeded("script")
+    assert len(client.log(found["id"]).splitlines()) == 3
+    assert found["result"]["words"] > found["result"]["different"] > 20
+
+
+def test_statements_run_on_a_database(client):
+    result = client.succeeded("sql")["result"]
+    assert result["columns"] == ["symbol", "days", "highest"]
+    assert result["rows"] == [["SH", 2, 3020.25], ["SZ", 1, 9800.0]]
 
 
 def test_downloads_share_the_two_places_of_their_pool(client):

@@ -193,8 +193,9 @@ def _plugin_config(
         try:
             model.model_validate(config)
         except ValidationError as exc:
-            errors.extend(explain_config(exc, model, (*base, "config")))
-            return None
+            faults = explain_config(exc, model, (*base, "config"))
+            errors.extend(faults)
+            return None if faults else config
         except Exception as exc:
             # A plugin's validator: a fault of the plugin is an error of this task, never of the loader.
             message = say(

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from zquant_flow.complaints import complaint
+from zquant_flow.core.expressions import is_template
 from zquant_flow.definitions.clothes import Dressed
 from zquant_flow.definitions.faults import FieldError, Path, did_you_mean
 from zquant_flow.definitions.forms import PLANNED, ApprovalForm, BackoffForm, NodeForm, RuleForm, TaskForm
@@ -22,12 +23,16 @@ def explain(exc: ValidationError, dressed: Dressed) -> list[FieldError]:
 
 
 def explain_config(exc: ValidationError, model: type[BaseModel], base: Path) -> list[FieldError]:
-    """The faults of an executor's config, which stands at `base`."""
+    """The faults of an executor's config, which stands at `base`. What a template becomes is not known yet: it has none."""
     out = []
-    for error in exc.errors(include_url=False, include_input=False)[:MAX_FAULTS]:
+    for error in exc.errors(include_url=False)[:MAX_FAULTS]:
         path, kind = (*base, *error["loc"]), error["type"]
+        given = error["input"]
+        if isinstance(given, str) and is_template(given) and kind != "extra_forbidden":
+            continue
         if kind == "extra_forbidden" and len(error["loc"]) == 1:
-            out.append(_unknown(path, list(model.model_fields)))
+            names = [field.alias or name for name, field in model.model_fields.items()]
+            out.append(_unknown(path, names))
         else:
             out.append(
                 FieldError(path, complaint(kind, path, error.get("ctx", {}), error["msg"]), _code(kind))

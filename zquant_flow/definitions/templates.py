@@ -124,11 +124,26 @@ def _templates(action: Action) -> Iterator[tuple[Path, str]]:
         for word in _words(action.config.get("command"), action.config.get("shell")):
             if is_template(word):
                 yield ("command",), word
+    elif action.executor != "python":
+        yield from _in_config(action.config, ("config",))
     for name, value in action.env.items():
         if is_template(value):
             yield ("env", name), value
     if action.working_dir is not None and is_template(action.working_dir):
         yield ("working_dir",), action.working_dir
+
+
+def _in_config(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
+    if isinstance(value, str):
+        if is_template(value):
+            yield path, value
+        return
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _in_config(item, (*path, key))
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _in_config(item, (*path, index))
 
 
 def _words(command: Any, shell: Any) -> list[str]:

@@ -179,6 +179,7 @@ def assemble(
     engine.observing.on_off = plugged.switch_off
     engine.observing.use(plugged.current)
     plugged.on_change += [
+        engine.take_plugins,
         lambda: engine.observing.use(plugged.current),
         lambda: folder.use_plugins(plugged.sources, judge=plugged.judges),
     ]

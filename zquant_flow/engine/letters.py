@@ -10,7 +10,7 @@ asks people: who leads gets their answers.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import StrEnum
 from typing import Any
 
@@ -89,7 +89,11 @@ class Letters:
 
     def hand_over(self, execution: Execution) -> bool:
         """Give an execution that may start to the engine with the most room; False where that is this one."""
-        if not self._lease.others or not self._lease.leads or not _stands_alone(execution):
+        if (
+            not self._lease.others
+            or not self._lease.leads
+            or not _stands_alone(execution, self._memory.commands)
+        ):
             return False
         engine = self._roomiest(_places(execution.definition))
         if engine is None:
@@ -216,7 +220,7 @@ class Letters:
             self._lifecycle.release(task)
 
 
-def _stands_alone(execution: Execution) -> bool:
+def _stands_alone(execution: Execution, commands: Collection[str]) -> bool:
     """Whether it can be driven without asking for other tasks, for results of nodes beside it, for a pool or a calendar."""
     if execution.inline or follows_sessions(execution.definition):
         return False
@@ -229,7 +233,7 @@ def _stands_alone(execution: Execution) -> bool:
         return False  # its node has changed what the task says, and only this engine knows the node
     if execution.action is None or execution.action.pool is not None:
         return False
-    if takes_results(execution):
+    if takes_results(execution, commands):
         return False
     return execution.parent is None or "nodes" not in str(execution.action.config)
 

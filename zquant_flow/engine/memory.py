@@ -254,6 +254,8 @@ class Memory:
     epoch: int
     clock: Clock
     last_id: int
+    commands: frozenset[str] = frozenset({"command"})
+    """The executors that are carried out as commands."""
     tasks: dict[int, Task] = field(default_factory=dict)
     by_name: dict[str, Task] = field(default_factory=dict)
     archived: dict[int, Task] = field(default_factory=dict)

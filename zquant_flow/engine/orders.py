@@ -7,16 +7,19 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from zquant_flow.core.expressions import is_template, render
+from zquant_flow.core.expressions import compute, is_template, render
 from zquant_flow.core.instants import from_micros
 from zquant_flow.core.model import Action
+from zquant_flow.core.references import resolve
 from zquant_flow.core.sessions import Sessions, follows_sessions
+from zquant_flow.definitions.templates import with_templates
 from zquant_flow.engine.large_results import LargeResults
 from zquant_flow.engine.memory import Execution, Filed
 from zquant_flow.engine.passing import arguments_of, from_files, passed
 from zquant_flow.engine.scope import scope_of, session_days
 from zquant_flow.errors import DefinitionError
 from zquant_flow.logs import log_path, state_path
+from zquant_flow.plugin.contract import Executor
 from zquant_flow.plugin.plugins import Plugins
 from zquant_flow.runner.words import needs_shell, split_command
 from zquant_flow.wording import say
@@ -54,7 +57,7 @@ class Orders:
 
         Raises ExpressionError where a template leads nowhere, DefinitionError where nobody can carry the action out.
         """
-        action, attempt = execution.action, execution.retry_count + 1
+        action, attempt, plugins = execution.action, execution.retry_count + 1, self._plugins()
         assert action is not None
         order: Order = {
             "id": execution.id,
@@ -84,8 +87,9 @@ class Orders:
             order["in_row"] = True  # the engine that goes on with the result may be on another machine
         if execution.definition.bundle is not None:
             order["bundle"] = self._bundle_folder(execution.definition.bundle)
-        if action.executor == "command":
-            order["config"] = self._rendered(action.config, execution)
+        if action.executor in plugins.command_lines:
+            order["executor"] = "command"
+            order["config"] = self._command(action, execution)
             results, filed, left_out = passed(execution)
             if results:
                 order["results"] = results
@@ -101,6 +105,7 @@ class Orders:
             if earlier := self._earlier(execution):
                 order["state_from"] = [state_path(self._data_dir, id_) for id_ in earlier]
             if action.executor != "python":
+                order["config"] = self._config(action, execution)
                 self._name_class(order, action)
         return order
 
@@ -123,6 +128,28 @@ class Orders:
 
     def _filled(self, text: str, execution: Execution) -> str:
         return render(text, scope_of(execution, self.session_days)) if is_template(text) else text
+
+    def _command(self, action: Action, execution: Execution) -> Mapping[str, Any]:
+        if action.executor == "command":
+            return self._rendered(action.config, execution)
+        executor = self._plugins().executors[action.executor]
+        try:
+            return {"command": command_line(executor, self._config(action, execution))}
+        except Exception as exc:  # a plugin's code
+            message = say(
+                "the executor {name!r} has no command line for this config: {error}",
+                name=action.executor,
+                error=f"{type(exc).__name__}: {exc}",
+            )
+            raise DefinitionError(message) from exc
+
+    def _config(self, action: Action, execution: Execution) -> Mapping[str, Any]:
+        """What a plugin's executor is told, its templates replaced; a value that is one expression keeps its type."""
+        if "{{" not in str(action.config):
+            return action.config
+        scope = scope_of(execution, self.session_days)
+        filled: Mapping[str, Any] = resolve(with_templates(action.config), scope, compute)
+        return filled
 
     def _rendered(self, config: Mapping[str, Any], execution: Execution) -> Mapping[str, Any]:
         """The command with its templates replaced. It is split first, so that a value stays one argument."""
@@ -156,3 +183,11 @@ class Orders:
         order["entry"] = cls.entry()
         if folder := plugins.folder_of(cls):
             order["bundle"] = folder
+
+
+def command_line(executor: type[Executor], config: Mapping[str, Any]) -> list[str]:
+    """The words of an executor that is a command, for a config; raises what the executor raises, TypeError for what are no words."""
+    words = executor.command_line(executor.Config.model_validate(config))
+    if isinstance(words, str) or not all(isinstance(word, str) for word in words):
+        raise TypeError("a command line is a list of texts")
+    return list(words)

@@ -5,7 +5,7 @@ They stay text from end to end, or files: nobody but the command reads them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from zquant_flow.core.graph import Plan
 from zquant_flow.core.model import Workflow
@@ -22,12 +22,12 @@ ITEM_LIMIT = 32 * 1024
 """Characters of a result that each item of a node gets: a long list is not for each of its items once more."""
 
 
-def before_commands(workflow: Workflow, plan: Plan) -> frozenset[int]:
+def before_commands(workflow: Workflow, plan: Plan, commands: Collection[str]) -> frozenset[int]:
     """The nodes that commands wait for; of a task that a node refers to it is not known here whether it is one."""
     return frozenset(
         earlier
         for node, waits_for in zip(workflow.nodes, plan.dependencies, strict=True)
-        if node.task is not None or (node.action is not None and node.action.executor == "command")
+        if node.task is not None or (node.action is not None and node.action.executor in commands)
         for earlier in waits_for
     )
 
@@ -73,10 +73,10 @@ def arguments_of(execution: Execution, filed: Mapping[str, Filed]) -> list[str]:
     return [name for name, value in arguments.items() if referenced_nodes(value) & filed.keys()]
 
 
-def takes_results(execution: Execution) -> bool:
+def takes_results(execution: Execution, commands: Collection[str]) -> bool:
     """Whether it is a command that comes after nodes with results."""
     action = execution.action
-    return action is not None and action.executor == "command" and any(_earlier(execution))
+    return action is not None and action.executor in commands and any(_earlier(execution))
 
 
 def _earlier(execution: Execution) -> Iterator[tuple[str, Result]]:

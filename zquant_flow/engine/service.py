@@ -136,7 +136,9 @@ class Engine:
         self._listeners: list[Callable[[], None]] = []
         self._replies: list[tuple[Future[Any], Any]] = []
         self._bell = Bell(self.ring) if with_bell else None
+        self._plugins = plugins
         self.memory = Memory(engine_id=0, epoch=0, clock=clock, last_id=0)
+        self._note_plugins()
         if self.lease.shared:
             self.memory.take_block = self._take_block
         self._dispatcher = Dispatcher(slots)
@@ -352,6 +354,13 @@ class Engine:
         if not names <= self.calendars.known.keys():
             self.calendars.ensure(names)
         return replace(self.scheduler.times, calendars=self.calendars.known)
+
+    def take_plugins(self) -> None:
+        """Plugins have changed: what runs as a command is another set, from the next turn on."""
+        self._post(self._note_plugins)
+
+    def _note_plugins(self) -> None:
+        self.memory.commands = self._plugins().command_lines
 
     def take_calendars(self) -> None:
         """Calendars have changed: what follows them is looked at again, in the engine's thread."""

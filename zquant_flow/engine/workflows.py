@@ -173,7 +173,7 @@ class Workflows:
         if found is None:
             plan = plan_workflow(workflow)
             named = frozenset().union(*map(nodes_looked_into, workflow.nodes))
-            found = plan, _wanted(workflow), named, before_commands(workflow, plan)
+            found = plan, _wanted(workflow), named, before_commands(workflow, plan, self._memory.commands)
             if len(self._plans) > PLANS_KEPT:
                 self._plans.clear()
             self._plans[key] = found

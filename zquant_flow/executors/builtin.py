@@ -6,11 +6,23 @@ from collections.abc import Sequence
 
 from zquant_flow.executors.command import CommandExecutor
 from zquant_flow.executors.example import ExampleExecutor
+from zquant_flow.executors.http import HttpExecutor
 from zquant_flow.executors.python import PythonExecutor
+from zquant_flow.executors.script import ScriptExecutor
+from zquant_flow.executors.sql import SqlExecutor
+from zquant_flow.executors.ssh import SshExecutor
 from zquant_flow.plugin.contract import Executor
 from zquant_flow.plugin.hookspecs import hookimpl
 
 
 @hookimpl
 def register_executors() -> Sequence[type[Executor]]:
-    return [CommandExecutor, PythonExecutor, ExampleExecutor]
+    return [
+        CommandExecutor,
+        PythonExecutor,
+        ExampleExecutor,
+        HttpExecutor,
+        ScriptExecutor,
+        SqlExecutor,
+        SshExecutor,
+    ]

@@ -6,6 +6,7 @@ and termination come with it. `run` is called in a worker process under the runn
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -31,6 +32,15 @@ class Executor:
     def run(self, context: Any, config: Any) -> Any:
         """Do the work and return a JSON value; raise to fail. May be `async`. `context` is `zquant_flow.Context`."""
         raise NotImplementedError(f"executor {self.name!r} has no run()")
+
+    @staticmethod
+    def command_line(config: Any) -> Sequence[str]:
+        """The words of a command that does the work, for an executor that writes this in place of `run`; raises to fail.
+
+        Pure and quick: it is called in the control plane, when an attempt starts. What commands have comes with it: a process
+        group, exit codes, pause by SIGSTOP, ZQUANT_FLOW_OUTPUT, earlier results in the environment.
+        """
+        raise NotImplementedError("this executor is no command line")
 
     @classmethod
     def entry(cls) -> str:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import partial
+from functools import cached_property, partial
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -59,7 +59,7 @@ class Plugin:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Plugins:
     """All that is loaded. `folder`: where workers find the plugin files of this moment, None without any."""
 
@@ -72,6 +72,15 @@ class Plugins:
     def configs(self) -> Mapping[str, type[BaseModel]]:
         """The config model of every executor, by the executor's name."""
         return {name: cls.Config for name, cls in self.executors.items()}
+
+    @cached_property
+    def command_lines(self) -> frozenset[str]:
+        """The executors that are carried out as commands: `command` itself, and those with a command line of their own."""
+        return frozenset(
+            name
+            for name, cls in self.executors.items()
+            if name == "command" or cls.command_line is not Executor.command_line
+        )
 
     def folder_of(self, cls: type[Executor]) -> str | None:
         """The folder that a worker must open to import this class; None where it is installed."""

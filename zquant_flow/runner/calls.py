@@ -17,6 +17,7 @@ from typing import Any
 
 from zquant_flow.errors import ParamsError
 from zquant_flow.executors.context import Context, Terminated
+from zquant_flow.executors.failure import Failure
 from zquant_flow.plugin.namespace import open_folder
 from zquant_flow.runner.protocol import Frame
 from zquant_flow.runner.results import clean, success, tell
@@ -24,14 +25,6 @@ from zquant_flow.runner.results import clean, success, tell
 _OUR_FOLDER = os.path.dirname(os.path.abspath(__file__))
 _IMPORTLIB = os.path.dirname(importlib.__file__)
 _VAR_KEYWORDS = 0x08
-
-
-class CallFailed(Exception):
-    """The task can't be called as it is wanted; `code` is for machines."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
 
 
 Call = Callable[[Frame, Context], Any]
@@ -51,9 +44,8 @@ class Calls:
             if "filed" in order:
                 context.params = _with_results(order, context.params)
             return success(self._call_of(order)(order, context), order)
-        except CallFailed as exc:
-            tell(f"{exc}\n")
-            return {"kind": "failed", "code": exc.code, "error": str(exc)}
+        except Failure as exc:
+            return _failed(exc)
         except Terminated:
             if context.stopping:
                 return {"kind": "terminated"}
@@ -103,11 +95,11 @@ def _with_results(order: Frame, params: dict[str, Any]) -> dict[str, Any]:
             with open_first(paths) as file:
                 nodes[name] = {"result": json.load(file)}
         except (OSError, ValueError) as exc:
-            raise CallFailed("result_missing", f"the result of {name!r} can't be read: {exc}") from exc
+            raise Failure("result_missing", f"the result of {name!r} can't be read: {exc}") from exc
     try:
         taken = {key: resolve(params[key], {"nodes": nodes}) for key in order["taken"]}
     except ParamsError as exc:
-        raise CallFailed("invalid_params", exc.detail) from exc
+        raise Failure("invalid_params", exc.detail) from exc
     return {**params, **taken}
 
 
@@ -124,25 +116,34 @@ def _executor(entry: str, plugins: str | None) -> Call:
     kind: Any = importlib.import_module(module_name)
     for name in names.split("."):
         kind = getattr(kind, name)
-    config_type = kind.Config
 
     def call(order: Frame, context: Context) -> Any:
-        config = order["config"]
-        return _awaited(kind().run(context, config_type.model_validate(config)))
+        return _awaited(kind().run(context, _config(kind, order["config"])))
 
     return call
 
 
+def _config(kind: Any, said: Mapping[str, Any]) -> Any:
+    """The executor's config; what its templates have become may be anything."""
+    from pydantic import ValidationError  # the executor has imported it already
+
+    try:
+        return kind.Config.model_validate(said)
+    except ValidationError as exc:
+        faults = [f"{'.'.join(map(str, error['loc'])) or 'config'}: {error['msg']}" for error in exc.errors()]
+        raise Failure("invalid_config", f"the config of {kind.name}: {'; '.join(faults)}") from None
+
+
 def _function(module_name: str | None, name: str | None, folders: list[str]) -> Call:
     if not module_name or not name:
-        raise CallFailed("nothing_to_run", "this task names no function")
+        raise Failure("nothing_to_run", "this task names no function")
     module = _import(module_name, folders)
     found: Any = module
     for part in name.split("."):
         found = getattr(found, part, None)
     found = getattr(found, "__wrapped_task__", found)
     if not callable(found):
-        raise CallFailed("function_missing", f"{module_name}.py has no function {name!r}")
+        raise Failure("function_missing", f"{module_name}.py has no function {name!r}")
     arguments = _arguments_of(found, f"{module_name}:{name}")
 
     def call(order: Frame, context: Context) -> Any:
@@ -180,7 +181,7 @@ def _arguments_of(function: Callable[..., Any], name: str) -> Arguments:
     def arguments(params: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         if required and not required <= params.keys():
             missing = ", ".join(sorted(required - params.keys()))
-            raise CallFailed("params_missing", f"{name} needs params that were not given: {missing}")
+            raise Failure("params_missing", f"{name} needs params that were not given: {missing}")
         if not params:
             return [], {}
         args = []
@@ -232,6 +233,13 @@ def _awaited(value: Any) -> Any:
 
         return asyncio.run(value)
     return value
+
+
+def _failed(exc: Failure) -> Frame:
+    error = clean(str(exc))
+    tell(f"{error}\n")
+    facts = {"kind": "failed", "code": exc.code, "error": error}
+    return facts if exc.exit_code is None else {**facts, "exit_code": exc.exit_code}
 
 
 def _exited(code: object) -> Frame:

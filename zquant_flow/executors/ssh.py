@@ -1,0 +1,47 @@
+"""How is a command on another machine described? `ssh_session` runs it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from zquant_flow.plugin.contract import Executor
+
+if TYPE_CHECKING:
+    from zquant_flow.executors.context import Context
+
+Text = Annotated[str, Field(min_length=1)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class SshConfig(BaseModel):
+    """Who is not said in `username` is whom OpenSSH would take; `known_hosts: false` believes any host."""
+
+    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True, defer_build=True)
+
+    host: Text
+    port: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    username: Text | None = None
+    key_file: Text | None = None
+    passphrase_env: Text | None = None
+    password_env: Text | None = None
+    agent: bool = True
+    known_hosts: Text | Literal[False] | None = None
+    command: Text
+    env: dict[Text, str] = {}
+    input: str | None = None
+    connect_seconds: Seconds = 30
+    keepalive_seconds: Seconds = 15
+
+
+class SshExecutor(Executor):
+    name = "ssh"
+    Config = SshConfig
+
+    def run(self, context: Context, config: SshConfig) -> dict[str, Any]:
+        """`exit_status`, and the end of what it wrote."""
+        from zquant_flow.executors import ending
+        from zquant_flow.executors.ssh_session import Session
+
+        return ending.run(context, Session(config).carry_out())
