@@ -194,7 +194,7 @@ def test_a_rerun_goes_into_one_that_failed_and_does_all_of_one_that_succeeded_ag
 
 
 def test_a_failure_that_a_rerun_took_over_is_gone_on_with_later(h: Harness) -> None:
-    root = started(h, command_node("a"), nested(), **{"on_failure": AT_ONCE["on_failure"]})
+    root = started(h, command_node("a"), nested(), on_failure=AT_ONCE["on_failure"])
     run(h, "a", "x", "y", failing="y")
     between = h.operations.rerun(root, "a", actor="me")
     run(h, "a")
