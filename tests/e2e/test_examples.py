@@ -158,7 +158,10 @@ def test_signed_requests_to_webhooks_run_their_tasks(client):
     assert client.log(found["id"]) == "12 rows of bars\n"
     assert (found["trigger_type"], found["created_by"]) == ("event", "hook:load-done")
     assert found["event"]["body"] == {"table": "bars", "rows": 12}
-    assert called("on_push", b'{"ref": "refs/heads/next"}')["result"] == {"branch": "next"}
+    assert called("on_push", b'{"ref": "refs/heads/next"}')["result"] == {
+        "branch": "next",
+        "started_by": "webhook",
+    }
 
 
 def test_a_file_in_the_inbox_runs_its_task(server, client):

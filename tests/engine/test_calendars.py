@@ -13,7 +13,7 @@ import pytest
 from tests.core.test_sessions import JANUARY, instant
 from zquant_flow.calendars.provider import CalendarFault, Calendars
 from zquant_flow.core.instants import from_micros, to_micros
-from zquant_flow.core.model import At, Edge, Overlap, Rule, Schedule
+from zquant_flow.core.model import Action, At, Edge, Overlap, Rule, Schedule
 from zquant_flow.core.sessions import LocalCalendar, Sessions, amended
 from zquant_flow.store import queries
 from zquant_flow.testing import FakeClock, Harness, command_node, command_task, workflow_task
@@ -204,4 +204,18 @@ def test_nodes_stand_for_the_session_of_their_workflow(h: Harness, calendars: Ca
     assert h.backend.orders[-1]["env"] == {
         "ZQUANT_FLOW_PREVIOUS_SESSION": "2026-01-09",
         "ZQUANT_FLOW_NEXT_SESSION": "2026-01-12",
+    }
+
+
+def test_a_function_gets_them_beside_what_its_env_says(h: Harness, calendars: Calendars) -> None:
+    take(h, calendars, JANUARY)
+    action = Action(executor="python", config={"module": "m"}, env={"ZQUANT_FLOW_SESSION": "mine"})
+    h.define(command_task("daily", schedule=EVENING, action=action))
+    h.tick(6 * 3600)
+    order = h.backend.orders[-1]
+    assert order["env"]["ZQUANT_FLOW_SESSION"] == "mine"
+    assert order["sessions"] == {
+        "session": "2026-01-08",
+        "previous_session": "2026-01-07",
+        "next_session": "2026-01-09",
     }

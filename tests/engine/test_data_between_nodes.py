@@ -10,6 +10,7 @@ from tests.engine.conftest import EVERY_MINUTE
 from zquant_flow.core import expressions
 from zquant_flow.core.model import Action, ForEach, OnFailure, Overlap, TriggerRule, WorkflowType
 from zquant_flow.core.params import Param, ParamType
+from zquant_flow.core.status import TriggerType
 from zquant_flow.engine import passing
 from zquant_flow.engine.scope import scope_within
 from zquant_flow.errors import ParamsError
@@ -257,3 +258,25 @@ def test_a_node_gives_the_task_it_refers_to_what_that_takes_or_fails(h: Harness)
     good = node_row(h, root, "good").id
     assert h.backend.active[good]["params"] == {"day": "2026-01-05", "limit": 8, "symbol": "ALL"}
     assert fault(h, node_row(h, root, "bad").id) == ("invalid_params", "day is required")
+
+
+def test_functions_know_what_started_the_whole_and_a_rerun_started_nothing(h: Harness) -> None:
+    function = Action(executor="python", config={"module": "m"})
+    nodes = [command_node("a", action=function), command_node("b", "a", when="event.kind != 'webhook'")]
+    (task,) = h.define(workflow_task("w", nodes))
+    event = {"kind": "webhook", "name": "w", "type": "push", "body": {"ref": "main"}}
+    lifecycle, memory = h.engine.lifecycle, h.engine.memory
+    root = h.engine.call(
+        lambda: lifecycle.create(memory.tasks[task], TriggerType.EVENT, actor="hook:w", event=event).id
+    )
+    assert h.backend.active[h.backend.node("a")]["event"] == event
+    h.end(h.backend.node("a"), "failed")
+    h.operations.rerun(root, "a", actor="u")
+    assert h.backend.active[h.backend.node("a")]["event"] == event
+    h.end(h.backend.node("a"))
+    plain = h.operations.trigger(task, actor="u")
+    assert "event" not in h.backend.active[h.backend.node("a")]
+    h.end(h.backend.node("a"))
+    h.end(h.backend.node("b"))
+    h.operations.rerun(plain, "b", actor="u")
+    assert h.backend.node("b"), "of a rerun too the kind is null, where there was no event"

@@ -181,6 +181,21 @@ def test_a_command_that_gets_results_of_nodes_runs_where_they_are_known(two: Two
     assert two.a.backend.active[two.a.backend.node("y")]["results"] == {"x": '{"rows": 1}'}
 
 
+def test_a_large_result_for_a_node_here_comes_in_the_row_or_is_missed_by_name(two: Two) -> None:
+    nodes = [command_node("x", task="one"), command_node("y", "x", when="nodes.x.result.rows == 1")]
+    [flow, _] = two.a.define(workflow_task("flow", nodes), command_task("one"))
+    execution = two.a.operations.trigger(flow, actor="me")
+    two.settle()
+    assert two.b.backend.active[two.b.backend.node("x")]["in_row"] is True
+    two.b.end(two.b.backend.node("x"), result_size=5_000_000)
+    two.settle()
+    y = queries.children_of(two.a.database, queries.execution_row(two.a.database, execution))[1]
+    assert (y.status, y.error_code) == ("failed", "when_failed")
+    assert y.error_message.startswith("when: nodes.x: its result is not there any more: ")
+    alone = handed(two, command_task("other"))
+    assert "in_row" not in two.b.backend.active[alone]
+
+
 def test_a_paused_workflow_here_keeps_a_node_elsewhere_from_starting(two: Two) -> None:
     [flow, _] = two.a.define(workflow_task("flow", [command_node("x", task="one")]), command_task("one"))
     execution = two.a.operations.trigger(flow, actor="me")

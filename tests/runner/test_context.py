@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -50,6 +51,19 @@ def test_outside_an_attempt_everything_works_and_does_nothing() -> None:
     current().logger.info("quiet")
     assert not current().cancelled.is_set()
     assert current().logical_time is None
+
+
+def test_it_knows_its_sessions_and_what_started_it() -> None:
+    event = {"kind": "file", "file": "/in/a.csv"}
+    sessions = {"session": "2026-01-05", "next_session": "2026-01-06"}
+    context = Context({**ORDER, "event": event, "sessions": sessions})
+    assert (context.session, context.previous_session, context.next_session) == (
+        date(2026, 1, 5),
+        None,
+        date(2026, 1, 6),
+    )
+    assert context.event == event
+    assert (current().session, current().event["kind"]) == (None, None)
 
 
 def test_it_knows_its_attempt() -> None:

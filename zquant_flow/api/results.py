@@ -16,6 +16,7 @@ from zquant_flow.engine.large_results import LargeResults, result_of_row
 from zquant_flow.engine.memory import Filed
 from zquant_flow.errors import ResultNotFound, Unavailable
 from zquant_flow.result_files import open_first
+from zquant_flow.store import queries
 from zquant_flow.wording import say
 
 router = APIRouter(prefix="/executions", tags=["executions"], dependencies=[Depends(signed_in)])
@@ -48,7 +49,8 @@ def _opened(control: Control, row: Any, result: Filed) -> BinaryIO:
     try:
         return open_first(paths)
     except FileNotFoundError as exc:
-        refuse_elsewhere(control, row)
+        first = row if row.reused_from is None else queries.execution_row(control.database, row.reused_from)
+        refuse_elsewhere(control, first or row)
         raise ResultNotFound(say("the result is not there any more: {file}", file=paths[0])) from exc
     except OSError as exc:
         raise Unavailable(say("the result can't be read: {error}", error=exc.strerror)) from exc

@@ -16,7 +16,7 @@ from zquant_flow.definitions.templates import with_templates
 from zquant_flow.engine.large_results import LargeResults
 from zquant_flow.engine.memory import Execution, Filed
 from zquant_flow.engine.passing import arguments_of, from_files, passed
-from zquant_flow.engine.scope import scope_of, session_days
+from zquant_flow.engine.scope import event_of, scope_of, session_days
 from zquant_flow.errors import DefinitionError
 from zquant_flow.logs import log_path, state_path
 from zquant_flow.plugin.contract import Executor
@@ -70,8 +70,9 @@ class Orders:
             "log": log_path(self._data_dir, execution.id, attempt),
             "task": execution.task.name,
         }
+        sessions = self._sessions(execution)
         if env := {
-            **self._sessions(execution),
+            **{f"ZQUANT_FLOW_{name.upper()}": day for name, day in sessions.items()},
             **{name: self._filled(value, execution) for name, value in action.env.items()},
         }:
             order["env"] = env
@@ -98,6 +99,10 @@ class Orders:
             if left_out:
                 order["left_out"] = left_out
         else:
+            if sessions:
+                order["sessions"] = sessions
+            if (event := event_of(execution))["kind"] is not None:
+                order["event"] = event
             if filed := from_files(execution):
                 order["filed"] = self._paths(filed)
                 order["taken"] = arguments_of(execution, filed)
@@ -113,11 +118,9 @@ class Orders:
         return {name: self._large.paths(result) for name, result in filed.items()}
 
     def _sessions(self, execution: Execution) -> dict[str, str]:
-        """The trading sessions that the execution stands for and between, by their names in the environment."""
+        """The trading sessions that the execution stands for and between, as far as they are known."""
         return {
-            f"ZQUANT_FLOW_{name.upper()}": day.isoformat()
-            for name, day in self.session_days(execution).items()
-            if day is not None
+            name: day.isoformat() for name, day in self.session_days(execution).items() if day is not None
         }
 
     def session_days(self, execution: Execution) -> Mapping[str, date | None]:

@@ -108,6 +108,14 @@ def scope_of_call(parent: Execution, node: int, sessions: SessionDays) -> Mappin
     return _with_item(scope, parent, node)
 
 
+def event_of(execution: Execution) -> Mapping[str, Any]:
+    """What started the whole; of kind null where nothing did but a schedule or a request."""
+    event = execution.root.event
+    if event is None:
+        return {"kind": None}
+    return {"kind": None, **{name: value for name, value in event.items() if name != "rerun"}}
+
+
 def workflow_of(execution: Execution) -> Execution:
     """The workflow that a node stands in, from the execution above it: above an item stands its `for_each`."""
     run = execution.run
@@ -161,15 +169,10 @@ def _itself(execution: Execution, workflow: Execution | None) -> Mapping[str, An
     return {"id": execution.id, "attempt": execution.retry_count + 1, "task": execution.task.name}
 
 
-def _event(execution: Execution, workflow: Execution | None) -> Mapping[str, Any]:
-    """What started the whole; of kind null where nothing did but a schedule or a request."""
-    return execution.root.event or {"kind": None}
-
-
 _FACTS: Mapping[str, Callable[[Execution, Execution | None], Any]] = {
     "params": lambda execution, _: execution.params,
     "nodes": _results,
     "logical_time": lambda execution, _: from_micros(execution.logical_time),
     "execution": _itself,
-    "event": _event,
+    "event": lambda execution, _: event_of(execution),
 }

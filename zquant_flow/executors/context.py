@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import logging
-    from datetime import datetime
+    from datetime import date, datetime
 
     from zquant_flow.logs import AttemptLog
 
@@ -44,7 +44,8 @@ class Link(Protocol):
 class Context:
     """One attempt, seen from inside.
 
-    `logical_time` is the instant that the run stands for (aware, UTC), None for a run that stands for none.
+    `logical_time` is the instant that the run stands for (aware, UTC), None for a run that stands for none. `event` is what
+    started it, as expressions see it: its `kind` is None where nothing did but a schedule or a request.
     """
 
     __slots__ = (
@@ -52,10 +53,12 @@ class Context:
         "_link",
         "_logical_time",
         "_reported",
+        "_sessions",
         "_state_from",
         "_state_path",
         "_stood_still",
         "attempt",
+        "event",
         "execution_id",
         "log",
         "node",
@@ -74,11 +77,13 @@ class Context:
         self.task: str = order.get("task") or ""
         self.node: str | None = order.get("node")
         self.params: dict[str, Any] = order.get("params") or {}
+        self.event: Mapping[str, Any] = order.get("event") or {"kind": None}
         self.log = log
         self.values: dict[str, Any] | None = None
         self.stopping = False
         self.pausing = False
         self._logical_time: str | None = order.get("logical_time")
+        self._sessions: Mapping[str, str] = order.get("sessions") or {}
         self._state_path: str | None = order.get("state")
         self._state_from: Sequence[str] = order.get("state_from") or ()
         self._link = link
@@ -93,6 +98,29 @@ class Context:
         from datetime import datetime
 
         return datetime.fromisoformat(self._logical_time)
+
+    @property
+    def session(self) -> date | None:
+        """The trading session that the run stands for; None where it follows no calendar, and on a day that is none."""
+        return self._session("session")
+
+    @property
+    def previous_session(self) -> date | None:
+        """The trading session before."""
+        return self._session("previous_session")
+
+    @property
+    def next_session(self) -> date | None:
+        """The trading session after."""
+        return self._session("next_session")
+
+    def _session(self, name: str) -> date | None:
+        text = self._sessions.get(name)
+        if text is None:
+            return None
+        from datetime import date
+
+        return date.fromisoformat(text)
 
     @property
     def logger(self) -> logging.Logger:
