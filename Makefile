@@ -23,7 +23,8 @@ types: $(STAMP)
 pytest: $(STAMP)
 	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal $(ARGS)
 
-# A thousand sudden deaths on every database, and the table of what was found; `make test` has the short version.
+# A thousand sudden deaths on every database, bad networks, restarts and locks, and the table of what was found; `make test` has
+# the short version. ARGS='--only network restarts locks'
 faults: $(STAMP)
 	$(BIN)/python -m tests.faults $(ARGS)
 

@@ -1,4 +1,5 @@
 import os
+import socket
 import time
 
 import pytest
@@ -65,6 +66,8 @@ def test_odd_files_are_skipped_with_a_message(tasks, tmp_path):
     outside = tmp_path / "outside"
     write(outside, "secret.yaml")
     os.mkfifo(tasks / "fifo.yaml")
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(os.path.relpath(tasks / "socket.yaml"))
     os.symlink("/dev/zero", tasks / "zero.yaml")
     os.symlink(outside / "secret.yaml", tasks / "link.yaml")
     os.symlink(outside, tasks / "folder")
@@ -79,6 +82,7 @@ def test_odd_files_are_skipped_with_a_message(tasks, tmp_path):
     assert found.files == {}
     assert {path: reason.split(":")[0] for path, reason in found.skipped.items()} == {
         "fifo.yaml": "not a regular file",
+        "socket.yaml": "not a regular file",
         "zero.yaml": "this link leads out of the tasks folder",
         "link.yaml": "this link leads out of the tasks folder",
         "folder": "this link leads out of the tasks folder",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from tests.e2e.serving import drop, until
 
 SECOND = 1.0
@@ -116,6 +118,17 @@ def test_two_files_with_one_name_leave_the_first_and_tell_the_second(server, cli
     assert "first.yaml" in error["message"]
     assert client.find("twice")["source"] == "first.yaml"
     assert client.log(client.succeeded("twice")["id"]) == "first\n"
+
+
+def test_names_differ_by_case_and_not_by_how_an_accent_is_made(server, client):
+    drop(server.tasks / "case-1.yaml", "name: Café\ncommand: echo upper\n")
+    drop(server.tasks / "case-2.yaml", "name: café\ncommand: echo lower\n")
+    until(lambda: client.find("Café") and client.find("café"), "both in the list")
+    drop(server.tasks / "case-3.yaml", f"name: {unicodedata.normalize('NFD', 'café')}\ncommand: echo\n")
+    (error,) = until(lambda: client.load_errors("case-3.yaml"), "the load error of case-3.yaml")
+    assert "case-2.yaml" in error["message"]
+    assert client.log(client.succeeded("café")["id"]) == "lower\n"
+    assert client.log(client.succeeded("Café")["id"]) == "upper\n"
 
 
 def test_the_second_file_of_a_name_is_loaded_as_soon_as_the_first_is_gone(server, client):

@@ -178,6 +178,25 @@ def test_a_database_file_that_can_not_be_written_is_named_at_the_start(tmp_path:
     assert "Read-only file system" in said or "readonly" in said
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["and the data folder", "with a data folder of its own"])
+def test_a_second_server_on_one_sqlite_file_is_refused_and_the_first_goes_on(
+    tmp_path: Path,
+    own: bool,
+    start_server: Callable[[], Server],  # noqa: F811
+) -> None:
+    """SCORECARD C7: one process at a time has an SQLite file."""
+    server = start_server()
+    assert server._process is not None
+    if own:
+        said = refused_start(tmp_path, "--database", f"sqlite:///{server.data / 'zquant-flow.db'}")
+    else:
+        (tmp_path / "data").symlink_to(server.data)
+        said = refused_start(tmp_path)
+    assert f"is in use by process {server._process.pid}" in said
+    assert ("--database" if own else "--data") in said
+    assert server.client.get("/tasks")["total"] == 0
+
+
 @contextmanager
 def frozen(folder: Path) -> Iterator[None]:
     """All files of the folder refuse writes, also through handles that are open: a disk that the kernel made read-only.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 from tests.runner.client import Client, Runner
 from tests.runner.waiting import descriptors_of, is_running, pid_in, state, until, zombies_of
 from zquant_flow.runner.earlier import SMALL
+
+FLOOD_MEGABYTES = int(os.environ.get("ZQUANT_FLOW_TEST_FLOOD_MB", "200"))
+"""Half of it one line, half of it NUL. SCORECARD E1 has 1,000."""
 
 
 def resident_mb(pid: int) -> float:
@@ -241,7 +245,8 @@ def test_a_grandchild_that_floods_the_pipe_does_not_delay_the_end(client: Client
 def test_endless_output_is_cut_and_costs_no_memory(runner: Runner, client: Client) -> None:
     client.run(1, ["true"])
     before = resident_mb(runner.process.pid)
-    client.start(2, "head -c 100000000 /dev/zero | tr '\\0' x; head -c 100000000 /dev/zero")
+    size = FLOOD_MEGABYTES * 500_000
+    client.start(2, f"head -c {size} /dev/zero | tr '\\0' x; head -c {size} /dev/zero")
     began = time.monotonic()
     assert client.run(3, ["true"])["kind"] == "success"
     assert time.monotonic() - began < 1

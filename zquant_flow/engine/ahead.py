@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import IO
 
 from zquant_flow.backends.local import LocalBackend
@@ -27,7 +28,7 @@ class Ahead:
     backend: LocalBackend
     loader: Loader
     plugins: Sources
-    lock: IO[str] | None = None
+    lock: Locks | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Ahead:
@@ -55,35 +56,96 @@ def copied(sources: Sources, snapshots: Snapshots) -> Sources:
     return sources
 
 
-def lock_data_folder(settings: Settings) -> IO[str]:
-    """The lock that one control plane holds on its data folder; it goes with the process.
+class Locks:
+    """What one control plane holds as long as it lives; they go with the process, or with `close`."""
+
+    def __init__(self) -> None:
+        self._files: list[IO[str]] = []
+
+    def add(self, file: IO[str]) -> None:
+        self._files.append(file)
+
+    def close(self) -> None:
+        """The last that was taken first: who waits for the data folder then finds all free."""
+        while self._files:
+            self._files.pop().close()
+
+    def __enter__(self) -> Locks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def lock_data_folder(settings: Settings) -> Locks:
+    """The lock that one control plane holds on its data folder, and on an SQLite file elsewhere.
 
     Raises DataFolderInUse, and Unavailable where the folder can't be written.
     """
-    path = settings.data_dir / "serve.lock"
+    locks = Locks()
     try:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
-    except OSError as exc:
-        raise _not_writable(settings, exc) from exc
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = file.read().strip() or say("another process")
-        file.close()
+        locks.add(_lock(settings.data_dir / "serve.lock"))
+    except _Held as held:
         raise DataFolderInUse(
             say(
                 "{folder} is in use by {holder}; stop that one, or choose another folder with --data",
                 folder=str(settings.data_dir),
-                holder=holder,
+                holder=held.holder,
             )
         ) from None
+    except OSError as exc:
+        raise _not_writable(settings, exc) from exc
     try:
+        _lock_database(settings, locks)
+    except DataFolderInUse:
+        locks.close()
+        raise
+    return locks
+
+
+def _lock_database(settings: Settings, locks: Locks) -> None:
+    """An SQLite file has one control plane, whose data folder may be another. A place that can't be written tells of itself."""
+    scheme, _, name = settings.database.partition(":///")
+    file = Path(name.partition("?")[0])
+    if not scheme.startswith("sqlite") or not name or file.parent.resolve() == settings.data_dir.resolve():
+        return
+    try:
+        if (file.parent / "serve.lock").exists():  # it may be in the data folder of another
+            locks.add(_lock(file.parent / "serve.lock"))
+        locks.add(_lock(file.with_name(f"{file.name}.lock")))
+    except _Held as held:
+        raise DataFolderInUse(
+            say(
+                "the database file {file} is in use by {holder}; stop that one, or name another with --database",
+                file=str(file),
+                holder=held.holder,
+            )
+        ) from None
+    except OSError:
+        return
+
+
+class _Held(Exception):
+    """Somebody else has the lock."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(holder)
+        self.holder = holder
+
+
+def _lock(path: Path) -> IO[str]:
+    """The file, locked, with this process's number in it. Raises _Held, OSError."""
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         file.truncate(0)
         file.write(f"process {os.getpid()}")
         file.flush()
-    except OSError as exc:
-        raise _not_writable(settings, exc) from exc
+    except BlockingIOError:
+        holder = file.read().strip() or say("another process")
+        file.close()
+        raise _Held(holder) from None
     return file
 
 

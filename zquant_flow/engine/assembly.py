@@ -6,14 +6,13 @@ import gc
 import logging
 import threading
 from dataclasses import dataclass, field
-from typing import IO
 
 from sqlalchemy.exc import DBAPIError
 
 from zquant_flow.calendars.provider import Calendars
 from zquant_flow.clock import SystemClock
 from zquant_flow.config import Settings
-from zquant_flow.engine.ahead import Ahead, lock_data_folder
+from zquant_flow.engine.ahead import Ahead, Locks, lock_data_folder
 from zquant_flow.engine.authored import Authored
 from zquant_flow.engine.drift import Drift
 from zquant_flow.engine.filewatch import FileWatch
@@ -50,7 +49,7 @@ class Scheduler:
     drift: Drift
     files: FileWatch | None
     notices: Notices
-    _lock: IO[str] | None = None
+    _lock: Locks | None = None
     _heir: threading.Thread | None = None
     _duties: threading.Lock = field(default_factory=threading.Lock)
 
