@@ -109,6 +109,7 @@ class Crowd:
                 return
         with self._resumed:
             if frame["op"] == "terminate":
+                context.leaving = frame.get("kind") == "shutdown"
                 context.stop()
             context.pausing = frame["op"] == "pause"
             self._resumed.notify_all()
@@ -226,6 +227,9 @@ class Crowd:
 
     def poll(self, context: Context) -> None:
         """Requests come by the main thread."""
+
+    def hear(self, context: Context) -> None:
+        """The same."""
 
     def wait(self, context: Context) -> None:
         with self._resumed:

@@ -120,6 +120,10 @@ class Alone:
         while self._frames or select.select([self._sock], [], [], 0)[0]:
             self._obey(self._next(), context)
 
+    def hear(self, context: Context) -> None:
+        self._polled = 0.0
+        self.poll(context)
+
     def wait(self, context: Context) -> None:
         while context.pausing and not context.stopping:
             self._obey(self._next(), context)
@@ -135,6 +139,8 @@ class Alone:
             os._exit(1)  # the runner is gone
         if frame["op"] in ("pause", "resume"):
             context.pausing = frame["op"] == "pause"
+        elif frame["op"] == "leave":
+            context.leaving = True
 
     def _next(self) -> Frame | None:
         while not self._frames:
