@@ -46,7 +46,7 @@ def plugin() -> Iterator[None]:
 
 
 def test_the_built_ins_are_there() -> None:
-    assert set(load_executors()) == {"command", "python", "example", "http", "script", "sql", "ssh"}
+    assert set(load_executors()) == {"command", "python", "example", "docker", "http", "script", "sql", "ssh"}
 
 
 @pytest.mark.usefixtures("plugin")
