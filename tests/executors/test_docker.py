@@ -108,7 +108,7 @@ def test_what_is_said_of_a_container_reaches_the_engine(
         entrypoint=["/bin/x"],
         environment={"N": 5},
         volumes=["./out:/out", "cache:/cache:ro"],
-        working_dir="/srv",
+        workdir="/srv",
         user="1000:1000",
         network="none",
         memory="512m",

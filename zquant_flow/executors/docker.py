@@ -25,7 +25,7 @@ class DockerConfig(BaseModel):
     entrypoint: Words | None = None
     environment: dict[Text, str] = {}
     volumes: list[Annotated[str, Field(pattern="^[^:]+:[^:]+(:[a-zA-Z,]+)?$")]] = []
-    working_dir: Text | None = None
+    workdir: Text | None = None
     user: Text | None = None
     network: Text | None = None
     pull: Literal["missing", "always", "never"] = "missing"

@@ -95,7 +95,7 @@ class Job:
             entrypoint=config.entrypoint,
             environment=config.environment,
             volumes=[_bound(volume) for volume in config.volumes],
-            working_dir=config.working_dir,
+            working_dir=config.workdir,
             user=config.user,
             network=config.network,
             mem_limit=config.memory,
