@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from zquant_flow.plugin.contract import Executor
 
-if TYPE_CHECKING:
-    from zquant_flow.executors.context import Context
 
 MOST_FAILURES = 5
 """So many polls in a row may raise before the attempt fails: a network may be away for a while."""
@@ -37,7 +35,7 @@ class RemoteExecutor(Executor):
     poll_seconds: ClassVar[float] = 10.0
     """Seconds between two looks, where the config says nothing."""
 
-    def start(self, context: Context, config: Any) -> Any:
+    def start(self, context: Any, config: Any) -> Any:
         """Begin the work and return its handle: a JSON value of at most 64 KiB, by which it is found again.
 
         A crash between the start and the moment when the handle is kept would start it twice: name the work by
@@ -45,14 +43,14 @@ class RemoteExecutor(Executor):
         """
         raise NotImplementedError(f"executor {self.name!r} has no start()")
 
-    def poll(self, context: Context, config: Any, handle: Any) -> Done | None:
+    def poll(self, context: Any, config: Any, handle: Any) -> Done | None:
         """None while it goes on; Done when it has succeeded. Raises JobFailed when it has failed; anything else is tried again."""
         raise NotImplementedError(f"executor {self.name!r} has no poll()")
 
-    def cancel(self, context: Context, config: Any, handle: Any) -> None:
+    def cancel(self, context: Any, config: Any, handle: Any) -> None:
         """End the work: the attempt is to end."""
 
-    def run(self, context: Context, config: Any) -> Any:
+    def run(self, context: Any, config: Any) -> Any:
         kept = context.handle
         if kept is None:
             kept = {"handle": self.start(context, config), "failures": 0}
@@ -71,11 +69,11 @@ class RemoteExecutor(Executor):
             context.defer(getattr(config, "poll_seconds", self.poll_seconds))
         return done.result
 
-    def terminate(self, context: Context, config: Any) -> None:
+    def terminate(self, context: Any, config: Any) -> None:
         if context.handle is not None:
             self.cancel(context, config, context.handle["handle"])
 
-    def _bear(self, context: Context, kept: dict[str, Any]) -> None:
+    def _bear(self, context: Any, kept: dict[str, Any]) -> None:
         """The exception of a poll is borne, unless it was one too many."""
         if kept["failures"] + 1 >= MOST_FAILURES:
             raise

@@ -125,12 +125,21 @@ def _executor(entry: str, plugins: str | None) -> Call:
             executor.terminate(context, config)
             return None
         try:
-            return _awaited(executor.run(context, config))
+            return _result(executor.run(context, config), context)
         finally:
             if context.is_to_be_ended_elsewhere():
                 _terminate(executor, context, config)
 
     return call
+
+
+def _result(value: Any, context: Context) -> Any:
+    """What `run` has returned; that of an `async` one, once it is run. Ended, it may clean up in its loop."""
+    if not hasattr(value, "cr_frame"):
+        return value
+    from zquant_flow.executors import ending
+
+    return ending.run(context, value)
 
 
 def _terminate(executor: Any, context: Context, config: Any) -> None:
