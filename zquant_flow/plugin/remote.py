@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 from zquant_flow.plugin.contract import Executor
 
-
 MOST_FAILURES = 5
 """So many polls in a row may raise before the attempt fails: a network may be away for a while."""
 
