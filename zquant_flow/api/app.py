@@ -26,6 +26,7 @@ from zquant_flow.api import (
     logs,
     operate,
     planned,
+    plugged,
     pools,
     reference,
     results,
@@ -89,6 +90,7 @@ def create_app(control: Control) -> FastAPI:
         stats,
         tokens,
         pools,
+        plugged,
         hooks,
         system,
     )

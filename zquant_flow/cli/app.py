@@ -13,6 +13,7 @@ from zquant_flow import __version__
 from zquant_flow.cli import executions, housekeeping, pools, tokens
 from zquant_flow.cli import tasks as task_commands
 from zquant_flow.cli.completion import task_names
+from zquant_flow.cli.group import Group
 from zquant_flow.cli.language import t
 from zquant_flow.cli.options import (
     BlockedPlugins,
@@ -33,6 +34,7 @@ from zquant_flow.cli.options import (
 
 app = typer.Typer(
     name="zquant-flow",
+    cls=Group,
     help=t(
         "Drop a YAML or Python file into a folder: it runs on time, exactly once, as a DAG, and can say why."
     ),

@@ -147,6 +147,12 @@ class Context:
 
         return logging.getLogger(self.task or "task")
 
+    def secret(self, name: str) -> str:
+        """A secret, from the backends of plugins or from `ZQF_SECRET_NAME` in the server's environment; the attempt fails where nobody has it."""
+        from zquant_flow.executors.secrets import secret
+
+        return secret(name)
+
     @property
     def cancelled(self) -> threading.Event:
         """Set when the attempt is to end; for code that waits: `current().cancelled.wait(60)`."""
