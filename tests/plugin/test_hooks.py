@@ -26,13 +26,13 @@ from zquant_flow.core.schedule import Times
 from zquant_flow.engine.ahead import backend_of
 from zquant_flow.engine.assembly import assemble
 from zquant_flow.errors import BadRequest
-from zquant_flow.executors import secrets
 from zquant_flow.executors.context import Context
 from zquant_flow.executors.failure import Failure
 from zquant_flow.executors.installed import installed
 from zquant_flow.logs import log_path
 from zquant_flow.plugin.namespace import PACKAGE
 from zquant_flow.plugin.sources import Sources
+from zquant_flow.runner import secrets
 from zquant_flow.testing import Harness, command_task
 
 Write = Callable[[str], Sources]
@@ -293,7 +293,7 @@ def test_a_secret_comes_from_the_first_backend_that_has_it_then_from_the_environ
     (tmp_path / secrets.SOURCES_FILE).write_text(json.dumps(sources.to_json()))
     monkeypatch.setenv(secrets.RUNNER_MARK, str(tmp_path))
     monkeypatch.setenv("ZQF_SECRET_DB_PASSWORD", "from outside")
-    context = Context({})
+    context = Context({}, find_secret=secrets.find_secret)
     assert context.secret("a") == "from the vault"
     assert context.secret("db-password") == "from outside"
     with pytest.raises(

@@ -57,15 +57,19 @@ _of_plugins: dict[str, Calendar | Schedule] = {}
 """What plugins bring; filled once, before anything is answered."""
 
 
-def _brought(plugins: Mapping[str, Any]) -> Mapping[str, Calendar | Schedule]:
-    sources = Sources.from_json(plugins)
+def _brought(said: Mapping[str, Any]) -> Mapping[str, Calendar | Schedule]:
+    sources = Sources.from_json(said)
     if sources.folder is None and not sources.modules and not any(find_plugins(sources)):
         return {}
-    from zquant_flow.plugin.calendars import calendars_of
     from zquant_flow.plugin.plugins import load_plugins
 
+    found: dict[str, Calendar | Schedule] = {}
     with contextlib.redirect_stdout(sys.stderr):  # standard output is for answers
-        return calendars_of(load_plugins(sources, {}))
+        plugins = load_plugins(sources, {})
+        for hook in ("register_calendars", "register_schedules"):
+            for _, brought in plugins.each(hook):
+                found = {**brought, **found}  # who came first keeps a name
+    return found
 
 
 def answer(name: str, folder: str, today: int) -> dict[str, Any]:

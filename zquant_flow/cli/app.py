@@ -200,9 +200,13 @@ def schema() -> None:
     """The JSON Schema of task files, for editors."""
     import json
 
+    from zquant_flow.config import load_settings
     from zquant_flow.definitions.schema import json_schema
+    from zquant_flow.executors.installed import installed
+    from zquant_flow.plugin.sources import Sources
 
-    typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    configs = installed(Sources.of(load_settings())).configs
+    typer.echo(json.dumps(json_schema(configs), indent=2, ensure_ascii=False))
 
 
 @app.command(help=t("Make up for the past: one execution for each logical time in a span, none twice."))

@@ -12,10 +12,10 @@ from pydantic import BaseModel
 
 from zquant_flow.definitions.watcher import Watcher
 from zquant_flow.executors.installed import installed
-from zquant_flow.executors.secrets import SOURCES_FILE
 from zquant_flow.plugin.plugins import State
 from zquant_flow.plugin.snapshots import Snapshots
 from zquant_flow.plugin.sources import Sources
+from zquant_flow.runner.secrets import SOURCES_FILE
 
 log = logging.getLogger(__name__)
 

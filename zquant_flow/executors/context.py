@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
+
+from zquant_flow.environment import secret_in_environment, secret_variable
+from zquant_flow.executors.failure import Failure
 
 if TYPE_CHECKING:
     import logging
@@ -64,6 +67,7 @@ class Context:
 
     __slots__ = (
         "_cancelled",
+        "_find_secret",
         "_handle",
         "_link",
         "_logical_time",
@@ -86,8 +90,14 @@ class Context:
     )
 
     def __init__(
-        self, order: Mapping[str, Any], link: Link | None = None, log: AttemptLog | None = None
+        self,
+        order: Mapping[str, Any],
+        link: Link | None = None,
+        log: AttemptLog | None = None,
+        find_secret: Callable[[str], str | None] = secret_in_environment,
     ) -> None:
+        """`find_secret`: finds one by its name."""
+        self._find_secret = find_secret
         self.execution_id: int = order.get("id", 0)
         self.attempt: int = order.get("attempt", 1)
         self.task: str = order.get("task") or ""
@@ -149,9 +159,13 @@ class Context:
 
     def secret(self, name: str) -> str:
         """A secret, from the backends of plugins or from `ZQF_SECRET_NAME` in the server's environment; the attempt fails where nobody has it."""
-        from zquant_flow.executors.secrets import secret
-
-        return secret(name)
+        found = self._find_secret(name)
+        if found is None:
+            variable = secret_variable(name)
+            raise Failure(
+                "secret_missing", f"there is no secret {name!r}: no plugin has it, and {variable} is not set"
+            )
+        return found
 
     @property
     def cancelled(self) -> threading.Event:

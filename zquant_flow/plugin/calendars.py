@@ -5,18 +5,15 @@ They are worked out in a child process, and kept: a plugin may take its time, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from zquant_flow.core.instants import to_micros
 from zquant_flow.core.sessions import Sessions
-
-if TYPE_CHECKING:
-    from zquant_flow.plugin.plugins import Plugins
 
 
 class Session(NamedTuple):
@@ -49,15 +46,6 @@ class Schedule:
     timezone: str
     instants: Callable[[date, date], Iterable[datetime]]
     until: date | None = None
-
-
-def calendars_of(plugins: Plugins) -> Mapping[str, Calendar | Schedule]:
-    """All that plugins bring, by name; who came first keeps a name."""
-    found: dict[str, Calendar | Schedule] = {}
-    for hook in ("register_calendars", "register_schedules"):
-        for _, brought in plugins.each(hook):
-            found = {**brought, **found}
-    return found
 
 
 def sessions_of(name: str, source: Calendar | Schedule, first: date, last: date) -> Sessions:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from zquant_flow.executors.failure import Failure
+from zquant_flow.environment import secret_in_environment
 from zquant_flow.runner.environment import RUNNER_MARK
 
 SOURCES_FILE = "plugins.json"
@@ -21,19 +20,13 @@ SOURCES_FILE = "plugins.json"
 Backend = Callable[[str], str | None]
 
 
-def secret(name: str) -> str:
-    """The secret of that name. Raises Failure (`secret_missing`) where nobody has it."""
+def find_secret(name: str) -> str | None:
+    """The secret of that name; None where nobody has it."""
     for backend in _backends():
         found = backend(name)
         if found is not None:
             return found
-    variable = f"ZQF_SECRET_{re.sub('[^0-9A-Z]', '_', name.upper())}"
-    found = os.environ.get(variable)
-    if found is None:
-        raise Failure(
-            "secret_missing", f"there is no secret {name!r}: no plugin has it, and {variable} is not set"
-        )
-    return found
+    return secret_in_environment(name)
 
 
 def _backends() -> Sequence[Backend]:
