@@ -61,7 +61,7 @@ class Plugged:
         """Watch the folder from now on; what has changed since it was copied is found first."""
         self.tell_workers()
         if self._watcher is None:
-            self._watcher = Watcher(self._folder, lambda changes: self.look())
+            self._watcher = Watcher(self._folder, lambda changes: self.look(), tells=False)
             self._watcher.start()
 
     def stop(self) -> None:
