@@ -10,6 +10,9 @@ import re
 
 from zquant_flow.wording import Language
 
+RUNNER_MARK = "ZQUANT_FLOW_RUNNER"
+"""Whose attempt a process is: the data folder. A runner that follows a killed one finds what that left by it."""
+
 
 def terminal_language() -> Language:
     """The language of the terminal, found as gettext finds it: LC_ALL, LC_MESSAGES, LANG, and before them LANGUAGE.

@@ -356,11 +356,11 @@ class Engine:
         return replace(self.scheduler.times, calendars=self.calendars.known)
 
     def take_plugins(self) -> None:
-        """Plugins have changed: what runs as a command is another set, from the next turn on."""
+        """Plugins have changed: those whose executors take results are others, from the next turn on."""
         self._post(self._note_plugins)
 
     def _note_plugins(self) -> None:
-        self.memory.commands = self._plugins().command_lines
+        self.memory.takers = self._plugins().takers
 
     def take_calendars(self) -> None:
         """Calendars have changed: what follows them is looked at again, in the engine's thread."""

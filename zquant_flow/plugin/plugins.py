@@ -82,6 +82,11 @@ class Plugins:
             if name == "command" or cls.command_line is not Executor.command_line
         )
 
+    @cached_property
+    def takers(self) -> frozenset[str]:
+        """The executors that get the results of the nodes before them: commands, and those that ask for it."""
+        return self.command_lines | {name for name, cls in self.executors.items() if cls.takes_results}
+
     def folder_of(self, cls: type[Executor]) -> str | None:
         """The folder that a worker must open to import this class; None where it is installed."""
         return self.folder if in_folder(cls.__module__) else None

@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from zquant_flow.environment import secret_in_environment
-from zquant_flow.runner.environment import RUNNER_MARK
+from zquant_flow.environment import RUNNER_MARK, secret_in_environment
 
 SOURCES_FILE = "plugins.json"
 """In the data folder: which plugins hold, where one of them keeps secrets."""
