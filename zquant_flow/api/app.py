@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from zquant_flow import __version__
 from zquant_flow.api import (
     backfills,
+    channels,
     decisions,
     events,
     executions,
@@ -89,6 +90,7 @@ def create_app(control: Control) -> FastAPI:
         stats,
         tokens,
         pools,
+        channels,
         hooks,
         system,
     )

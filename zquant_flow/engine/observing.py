@@ -149,6 +149,8 @@ class Observing:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._observers: list[Observer] = []
+        self.own: Mapping[str, Mapping[str, Callable[[Facts], None]]] = {}
+        """What of the server itself listens: hooks, by a name for the thread. Set before `use`."""
         self._told = Registry()
 
     @property
@@ -190,7 +192,7 @@ class Observing:
             observer.wait(max(0.0, end - monotonic()))
 
     def _observers_of(self, plugins: Plugins) -> Iterable[Observer]:
-        found: dict[str, dict[str, Callable[[Facts], None]]] = {}
+        found = {name: dict(hooks) for name, hooks in self.own.items()}
         for hook in HOOKS:
             for implementation in plugins.implementations(hook):
                 call = _calling(implementation.function, bool(implementation.argnames))

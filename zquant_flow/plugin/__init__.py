@@ -1,4 +1,4 @@
-"""What does a plugin import? `from zquant_flow.plugin import Config, Executor, Refused, hookimpl`.
+"""What does a plugin import? `from zquant_flow.plugin import Config, Executor, Message, Notifier, Refused, hookimpl`.
 
 The names are imported when they are first used: workers enter this package for less.
 """
@@ -7,14 +7,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["Config", "Executor", "Refused", "hookimpl"]
+__all__ = ["Config", "Executor", "Message", "Notifier", "Refused", "hookimpl"]
 
 if TYPE_CHECKING:
     from zquant_flow.plugin.contract import Config, Executor
     from zquant_flow.plugin.hookspecs import hookimpl
+    from zquant_flow.plugin.notifiers import Message, Notifier
     from zquant_flow.plugin.policy import Refused
 
-_HOMES = {"Config": "contract", "Executor": "contract", "Refused": "policy", "hookimpl": "hookspecs"}
+_HOMES = {
+    "Config": "contract",
+    "Executor": "contract",
+    "Message": "notifiers",
+    "Notifier": "notifiers",
+    "Refused": "policy",
+    "hookimpl": "hookspecs",
+}
 
 
 def __getattr__(name: str) -> Any:
