@@ -17,6 +17,8 @@ class Mailbox:
     port: int = 0
     letters: list[EmailMessage] = field(default_factory=list)
     users: list[tuple[str, str]] = field(default_factory=list)
+    recipients: list[list[str]] = field(default_factory=list)
+    """Of each letter."""
     refuses: str = ""
     """A recipient that is not known here."""
 
@@ -37,6 +39,7 @@ def receiving() -> Iterator[Mailbox]:
 
         def handle(self) -> None:
             self.say("220 here")
+            to: list[str] = []
             while line := self.rfile.readline().decode().strip():
                 word = line.split()[0].upper()
                 if word == "EHLO":
@@ -48,7 +51,11 @@ def receiving() -> Iterator[Mailbox]:
                     self.say("235 ok" if password == "right" else f"535 {password} is wrong")
                 elif word == "RCPT" and box.refuses and box.refuses in line:
                     self.say("550 nobody has that name")
+                elif word == "RCPT":
+                    to.append(line.partition("<")[2].partition(">")[0])
+                    self.say("250 ok")
                 elif word == "DATA":
+                    box.recipients.append(to)
                     self.say("354 go on")
                     self.take()
                 elif word == "QUIT":

@@ -148,6 +148,19 @@ def test_a_webhook_that_nobody_serves_is_told_without_its_secrets() -> None:
     assert error is not None and "refused" in error and "token-of-much-worth" not in error
 
 
+def test_an_address_with_its_secrets_stands_in_no_log(web: Web, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    url = web.url.replace("//", "//user:password-of-much-worth@")
+    assert trial("webhook", url=f"{url}/token-of-much-worth", allow_private=True) is None
+    assert web.asked[0].path == "/token-of-much-worth"
+    assert "worth" not in caplog.text
+
+
+def test_the_host_of_an_address_is_no_secret_and_all_else_of_it_is() -> None:
+    error = trial("webhook", url="http://10.11.12.13/token-of-much-worth")
+    assert error is not None and error.startswith("10.11.12.13 is 10.11.12.13, an address of")
+
+
 # ── e-mail ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -194,6 +207,21 @@ def test_a_letter_that_can_t_be_sent_says_why_and_no_secret(
     assert error is not None and fault in error and "secret" not in error
 
 
+def test_who_was_refused_is_tried_again_and_nobody_gets_a_letter_twice(mailbox: Mailbox) -> None:
+    mailbox.refuses = "late@"
+    cls = built_in().notifiers["email"]
+    words = {"from": "f@example.org", "to": ["a@example.org", "late@example.org"]}
+    config = cls.Config.model_validate(
+        {"host": "127.0.0.1", "port": mailbox.port, "security": "none", **words}
+    )
+    notifier = cls()
+    with pytest.raises(RuntimeError, match="refuses late@"):
+        notifier.send(MESSAGE, config)
+    mailbox.refuses = ""
+    notifier.send(MESSAGE, config)
+    assert mailbox.recipients == [["a@example.org"], ["late@example.org"]]
+
+
 # ── apprise ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -234,3 +262,16 @@ def test_apprise_says_which_address_failed_and_no_secret(web: Web) -> None:
     )
     logging.getLogger().removeHandler(logged)
     assert "worth" not in error + logged.text and "secret-words" not in logged.text
+
+
+@of_apprise
+def test_an_address_that_fails_is_tried_again_alone(web: Web) -> None:
+    web.says(Answer(500), Answer(200), Answer(200))
+    cls = built_in().notifiers["apprise"]
+    address = web.url.replace("http", "json")
+    config = cls.Config.model_validate({"urls": [f"{address}/one", f"{address}/two"]})
+    notifier = cls()
+    with pytest.raises(RuntimeError, match="address 1"):
+        notifier.send(MESSAGE, config)
+    notifier.send(MESSAGE, config)
+    assert [asked.path for asked in web.asked] == ["/one", "/two", "/one"]

@@ -192,13 +192,14 @@ class Observing:
             observer.wait(max(0.0, end - monotonic()))
 
     def _observers_of(self, plugins: Plugins) -> Iterable[Observer]:
-        found = {name: dict(hooks) for name, hooks in self.own.items()}
+        found: dict[str, dict[str, Callable[[Facts], None]]] = {}
         for hook in HOOKS:
             for implementation in plugins.implementations(hook):
                 call = _calling(implementation.function, bool(implementation.argnames))
                 found.setdefault(implementation.plugin_name, {})[hook] = call
         return (
-            Observer(name, hooks, lambda name, why: self.on_off(name, why)) for name, hooks in found.items()
+            Observer(name, hooks, lambda name, why: self.on_off(name, why))
+            for name, hooks in (*self.own.items(), *found.items())
         )
 
     def _run(self) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from zquant_flow.notifiers.reached import Reached
 from zquant_flow.notifiers.secret_words import secret_of
 from zquant_flow.plugin.contract import Config
 from zquant_flow.plugin.notifiers import Message, Notifier
@@ -35,11 +36,17 @@ class AppriseNotifier(Notifier):
     name = "apprise"
     Config: ClassVar[type[Config]] = AppriseConfig
 
+    def __init__(self) -> None:
+        self._reached = Reached()
+
     def send(self, message: Message, config: AppriseConfig) -> None:
-        """To all addresses, one after the other; where one has failed it is sent to all again."""
+        """To all addresses, one after the other; those that fail are tried again, and nobody gets it twice."""
         apprise = _library()
         faults = []
+        left = self._reached.left(message.id, _urls(config))
         for number, url in enumerate(_urls(config), start=1):
+            if url not in left:
+                continue
             service = apprise.Apprise()
             with _Told() as told:
                 if not service.add(url):
@@ -50,7 +57,9 @@ class AppriseNotifier(Notifier):
                     notify_type=_KINDS[message.level],
                     body_format="text",
                 )
-            if not sent:
+            if sent:
+                self._reached.note(message.id, [url])
+            else:
                 faults.append(say("address {number}: {said}", number=number, said=told.last))
         if faults:
             raise RuntimeError(joined("; ", faults))

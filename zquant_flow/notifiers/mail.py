@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from zquant_flow.notifiers.reached import Reached
 from zquant_flow.notifiers.secret_words import secret_of
 from zquant_flow.plugin.contract import Config
 from zquant_flow.plugin.notifiers import Message, Notifier
@@ -47,13 +48,18 @@ class EmailNotifier(Notifier):
     name = "email"
     Config: ClassVar[type[Config]] = EmailConfig
 
+    def __init__(self) -> None:
+        self._reached = Reached()
+
     def send(self, message: Message, config: EmailConfig) -> None:
-        """To all of `to` in one message; a server that refuses one of them has refused it."""
+        """To all of `to` in one letter; those whom the server refuses are tried again, and nobody gets it twice."""
+        left = self._reached.left(message.id, config.to)
         password = secret_of(config.password, config.password_env)
         with _connected(config) as server:
             if config.user is not None:
                 server.login(config.user, password or "")
-            refused = server.send_message(_letter(message, config))
+            refused = server.send_message(_letter(message, config), to_addrs=left)
+        self._reached.note(message.id, (who for who in left if who not in refused))
         if refused:
             raise RuntimeError(say("the server refuses {addresses}", addresses=", ".join(sorted(refused))))
 

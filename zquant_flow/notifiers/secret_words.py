@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr
 
@@ -62,6 +63,16 @@ def _parts(secrets: Iterable[str]) -> Iterator[str]:
     for secret in secrets:
         if secret:
             yield secret
-        _, found, rest = secret.partition("://")
-        if found:
-            yield from (part for part in re.split(r"[/?&=@:\s]+", rest) if len(part) >= _SHORTEST)
+        for word in secret.split():
+            scheme, found, rest = word.partition("://")
+            if found:
+                hosts = (_host_of(word),) if scheme.lower() in ("http", "https") else ()
+                words = re.split(r"[/?&=@:]+", rest)
+                yield from (part for part in words if len(part) >= _SHORTEST and part.lower() not in hosts)
+
+
+def _host_of(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import logging
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, SecretStr, model_validator
@@ -47,6 +48,7 @@ class WebhookNotifier(Notifier):
         """Any answer of 200 to 299 is a success. Redirections and proxies are not followed: they lead elsewhere than was checked."""
         import httpx
 
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses, and secrets with them
         url = httpx.URL(secret_of(config.url, config.url_env) or "")
         host, port = url.host, url.port or {"http": 80, "https": 443}.get(url.scheme, 0)
         if not host or not port:
