@@ -70,7 +70,11 @@ def named(plugins: Plugins, name: str) -> Plugin:
 
 def test_the_built_ins_come_first_and_by_the_same_hook() -> None:
     (plugin,) = built_in().known
-    assert (plugin.name, plugin.state, plugin.hooks) == ("builtin", State.ACTIVE, ("register_executors",))
+    assert (plugin.name, plugin.state, plugin.hooks) == (
+        "builtin",
+        State.ACTIVE,
+        ("register_executors", "register_notifiers"),
+    )
     assert {"command", "python", "example"} <= built_in().executors.keys()
 
 

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from zquant_flow import __version__
 from zquant_flow.api import (
     backfills,
+    channels,
     decisions,
     events,
     executions,
@@ -91,6 +92,7 @@ def create_app(control: Control) -> FastAPI:
         tokens,
         pools,
         plugged,
+        channels,
         hooks,
         system,
     )

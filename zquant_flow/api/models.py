@@ -59,6 +59,7 @@ _TASK: dict[str, JsonValue] = {
     "consumes": [],
     "webhook": None,
     "on_file": None,
+    "notify": None,
     "max_active_runs": None,
     "pool": None,
     "jitter": 0.0,
@@ -176,6 +177,7 @@ class TaskOut(BaseModel):
     consumes: list[str]
     webhook: str | None
     on_file: OnFileOut | None
+    notify: dict[str, list[str]] | None
     max_active_runs: int | None
     pool: str | None
     jitter: float
@@ -811,7 +813,7 @@ class ExecutorPage(BaseModel):
 
 
 class PluginOut(BaseModel):
-    """A plugin: where it is from, its version where it is a package, its executors, the hooks it takes part in.
+    """A plugin: where it is from, its version where it is a package, its executors and notifiers, the hooks it takes part in.
 
     `state`: `active`, `failed` (it could not be loaded; `error` says why), `switched_off` (it failed again and again as an observer) or
     `blocked` (by the settings).
@@ -823,6 +825,7 @@ class PluginOut(BaseModel):
     state: PluginState
     error: str | None
     executors: list[str]
+    notifiers: list[str]
     hooks: list[str]
 
 
@@ -846,6 +849,38 @@ class PanelOut(PanelRef):
     """A panel, and the blocks that it shows now."""
 
     blocks: list[Block]
+
+
+class ChannelOut(BaseModel):
+    """A channel of the settings, and what became of its messages since this server has started.
+
+    `ready`: whether it can send; `error` says why not, or which template it does without. `waiting`: what it has not looked at yet.
+    """
+
+    name: str
+    type: str
+    ready: bool
+    error: str | None
+    waiting: int
+    sent: int
+    failed: int
+    dropped: int
+    last_success_time: datetime | None
+    last_failure_time: datetime | None
+    last_error: str | None
+
+
+class ChannelPage(BaseModel):
+    channels: list[ChannelOut]
+    total: int
+
+
+class TrialOut(BaseModel):
+    """Whether a test got there; `error` says why not."""
+
+    name: str
+    sent: bool
+    error: str | None
 
 
 class TokenIn(BaseModel):

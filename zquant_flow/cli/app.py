@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from zquant_flow import __version__
-from zquant_flow.cli import executions, housekeeping, pools, tokens
+from zquant_flow.cli import executions, housekeeping, notify, pools, tokens
 from zquant_flow.cli import tasks as task_commands
 from zquant_flow.cli.completion import task_names
 from zquant_flow.cli.group import Group
@@ -374,6 +374,7 @@ app.add_typer(task_commands.app, name="tasks")
 app.add_typer(executions.app, name="executions")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(pools.app, name="pools")
+app.add_typer(notify.app, name="notify")
 app.add_typer(housekeeping.plugins, name="plugins")
 app.add_typer(housekeeping.database, name="db")
 app.add_typer(housekeeping.new, name="new")

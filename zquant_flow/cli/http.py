@@ -29,6 +29,7 @@ def application(scheduler: Scheduler, token: str, *, serves_only: bool = False) 
         data_dir=settings.data_dir,
         zone=settings.zone,
         token=token,
+        channels=scheduler.channels,
         locale=settings.locale,
         secret=settings.own_secret,
         notices=scheduler.notices,

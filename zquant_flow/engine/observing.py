@@ -152,6 +152,8 @@ class Observing:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._observers: list[Observer] = []
+        self.own: Mapping[str, Mapping[str, Callable[[Facts], None]]] = {}
+        """What of the server itself listens: hooks, by a name for the thread. Set before `use`."""
         self._told = Registry()
 
     @property
@@ -202,7 +204,8 @@ class Observing:
             hooks = found.setdefault(name, {})
             hooks["attempts_ended"] = _also(hooks.get("attempts_ended"), self._to_sinks(sinks))
         return (
-            Observer(name, hooks, lambda name, why: self.on_off(name, why)) for name, hooks in found.items()
+            Observer(name, hooks, lambda name, why: self.on_off(name, why))
+            for name, hooks in (*self.own.items(), *found.items())
         )
 
     def _to_sinks(self, sinks: Sequence[Callable[[AttemptEnd, Path], None]]) -> Callable[[Facts], None]:

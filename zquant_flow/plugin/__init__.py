@@ -13,6 +13,8 @@ __all__ = [
     "Done",
     "Executor",
     "JobFailed",
+    "Message",
+    "Notifier",
     "Panel",
     "Refused",
     "RemoteExecutor",
@@ -25,12 +27,15 @@ if TYPE_CHECKING:
     from zquant_flow.plugin.calendars import Calendar, Schedule, Session
     from zquant_flow.plugin.contract import Config, Executor
     from zquant_flow.plugin.hookspecs import hookimpl
+    from zquant_flow.plugin.notifiers import Message, Notifier
     from zquant_flow.plugin.panels import Panel
     from zquant_flow.plugin.policy import Refused
     from zquant_flow.plugin.remote import Done, JobFailed, RemoteExecutor
 
 _HOMES = {
     "Calendar": "calendars",
+    "Message": "notifiers",
+    "Notifier": "notifiers",
     "Panel": "panels",
     "Schedule": "calendars",
     "Session": "calendars",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from zquant_flow.plugin.calendars import Calendar, Schedule
     from zquant_flow.plugin.contract import Executor
     from zquant_flow.plugin.events import AttemptEnd, DefinitionChange, ExecutionChange
+    from zquant_flow.plugin.notifiers import Notifier
     from zquant_flow.plugin.panels import Panel
 
 PROJECT = "zquant_flow"
@@ -36,6 +37,11 @@ def register_executors() -> Sequence[type[Executor]]:  # type: ignore[empty-body
 
     A module without this hook brings every executor class that it defines.
     """
+
+
+@hookspec
+def register_notifiers() -> Sequence[type[Notifier]]:  # type: ignore[empty-body]
+    """The notifier classes that this plugin brings: ways to tell people. As `register_executors`."""
 
 
 @hookspec

@@ -15,6 +15,7 @@ from zquant_flow.runner.protocol import Frame
 SECRETS = (
     "ZQUANT_FLOW_ADMIN_TOKEN",
     "ZQUANT_FLOW_SECRET_KEY",
+    "ZQUANT_FLOW_NOTIFY",
     "ZQUANT_FLOW_TOKEN",
     "ZQUANT_FLOW_DATABASE_URL",
 )
