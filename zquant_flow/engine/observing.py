@@ -25,7 +25,7 @@ from zquant_flow.store.queries import identities
 
 log = logging.getLogger(__name__)
 
-GATHER_SECONDS = 0.02
+GATHER_SECONDS = 0.1
 """So long the next batches are waited for: facts come in tens and hundreds while there is much to tell."""
 DRAIN_SECONDS = 2.0
 """So long a stop waits for all observers to hear the last."""
@@ -146,7 +146,7 @@ class Observing:
         self._registry, self._data_dir = registry, str(data_dir)
         self.on_off: Callable[[str, str], None] = lambda name, why: None
         """Told the name of a plugin that is switched off, and why, in that plugin's thread."""
-        self._transitions = Transitions(task_name, lambda ids: _identities(database, ids))
+        self._transitions = Transitions(task_name, lambda ids: _identities(database, ids, task_name))
         self._batches: deque[Batch] = deque()
         self._news = threading.Event()
         self._stopping = threading.Event()
@@ -282,18 +282,20 @@ def _calling(function: Callable[..., Any], takes_facts: bool) -> Callable[[Facts
     return function if takes_facts else lambda facts: function()
 
 
-def _identities(database: Database, ids: Iterable[int]) -> Mapping[int, Identity]:
-    return {
-        row.id: Identity(
+def _identities(
+    database: Database, ids: Iterable[int], task_name: Callable[[int], str]
+) -> Mapping[int, tuple[Identity, int]]:
+    found = {}
+    for row in identities(database, ids):
+        identity = Identity(
             row.task_id,
+            task_name(row.task_id),
             row.root_id,
             row.parent_execution_id,
             row.node,
             row.inline,
             row.trigger_type,
             row.logical_time,
-            None,
-            row.retry_count + 1,
         )
-        for row in identities(database, ids)
-    }
+        found[row.id] = identity, row.retry_count + 1
+    return found

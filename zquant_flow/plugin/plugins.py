@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property, partial
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, TypeVar
 
 import pluggy
@@ -52,14 +52,26 @@ class PluginFault(Exception):
 class Plugin:
     """What is known of one. `error` of an active one: what of it was left out."""
 
-    name: str
-    source: str
+    found: Found
     state: State
-    version: str | None = None
     executors: tuple[str, ...] = ()
     notifiers: tuple[str, ...] = ()
     hooks: tuple[str, ...] = ()
     error: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.found.name
+
+    @property
+    def source(self) -> str:
+        """In words, where it is from."""
+        return self.found.source()
+
+    @property
+    def version(self) -> str | None:
+        """That of its package; None of a file or module."""
+        return self.found.version()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +150,7 @@ def _built_in(modules: Mapping[str, object]) -> Iterator[Found]:
     for name, module in modules.items():
         yield Found(
             name=name,
-            source=say("built in"),
+            source=partial(_itself, say("built in")),
             load=partial(_itself, module),
             version=partial(_itself, __version__),
         )
@@ -155,13 +167,11 @@ def _taken(
     notifiers: dict[str, type[Notifier]],
     blocked: frozenset[str],
 ) -> Plugin:
-    plugin = Plugin(name=found.name, source=found.source, state=State.ACTIVE)
+    plugin = Plugin(found=found, state=State.ACTIVE)
     if found.name in blocked:
         return replace(plugin, state=State.BLOCKED)
     try:
-        plugin = replace(plugin, version=found.version())
-        module = found.load()
-        return _register(plugin, module, manager, executors, notifiers)
+        return _register(plugin, found.load(), manager, executors, notifiers)
     except KeyboardInterrupt:
         raise
     except PluginFault as fault:
@@ -215,7 +225,6 @@ def _register(
 def _hooks_of(module: object, manager: pluggy.PluginManager) -> tuple[str, ...]:
     """The hooks that it implements. Raises PluginFault for one that this version does not know."""
     callers = manager.get_hookcallers(module) or []
-    known = {name for name in vars(hookspecs) if hasattr(getattr(hookspecs, name), "zquant_flow_spec")}
     for caller in callers:
         optional = all(impl.optionalhook for impl in caller.get_hookimpls() if impl.plugin is module)
         if not caller.has_spec() and not optional:
@@ -223,10 +232,15 @@ def _hooks_of(module: object, manager: pluggy.PluginManager) -> tuple[str, ...]:
                 say(
                     "this version knows no hook {hook!r}; its hooks are {known}",
                     hook=caller.name,
-                    known=joined(", ", sorted(known)),
+                    known=joined(", ", _known_hooks()),
                 )
             )
     return tuple(sorted(caller.name for caller in callers if caller.has_spec()))
+
+
+def _known_hooks() -> list[str]:
+    mark = f"{hookspecs.PROJECT}_spec"
+    return sorted(name for name, value in vars(hookspecs).items() if hasattr(value, mark))
 
 
 def _classes_of(module: Any, kind: type[Brought], hook: str) -> Iterable[type[Brought]]:
@@ -274,8 +288,15 @@ def _check(cls: type[Executor]) -> None:
         raise PluginFault(say("executor {cls}: `isolation` is process or thread", cls=where))
     if "<locals>" in where:
         raise PluginFault(say("executor {cls}: a worker can't import a class made in a function", cls=where))
-    if cls.run is not Executor.run and len(inspect.signature(cls.run).parameters) != 3:
+    if cls.run is not Executor.run and _takes(cls.run) != 3:
         raise PluginFault(say("executor {cls}: write `def run(self, context, config)`", cls=where))
+
+
+def _takes(function: Callable[..., Any]) -> int:
+    """How many arguments it has; of a plain function without `inspect`, which takes its time."""
+    if isinstance(function, FunctionType) and not hasattr(function, "__wrapped__"):
+        return function.__code__.co_argcount
+    return len(inspect.signature(function).parameters)
 
 
 def _check_notifier(cls: type[Notifier]) -> None:
@@ -286,7 +307,7 @@ def _check_notifier(cls: type[Notifier]) -> None:
         raise PluginFault(say("notifier {cls}: `name` must be a text of at most 100 characters", cls=where))
     if not (isinstance(cls.Config, type) and issubclass(cls.Config, BaseModel)):
         raise PluginFault(say("notifier {cls}: `Config` must be a pydantic model", cls=where))
-    if cls.send is Notifier.send or len(inspect.signature(cls.send).parameters) != 3:
+    if cls.send is Notifier.send or _takes(cls.send) != 3:
         raise PluginFault(say("notifier {cls}: write `def send(self, message, config)`", cls=where))
 
 
