@@ -83,6 +83,10 @@ def test_the_server_starts_without_what_it_may_never_need() -> None:
         "numpy",
         "jinja2",
         "rich",
+        "asyncssh",
+        "docker",
+        "pyarrow",
+        "zquant_flow.executors.http_request",
     }
 
 

@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     plugins_dir: Path = Path("plugins")
     plugins: Annotated[list[str], NoDecode] = []
     blocked_plugins: Annotated[list[str], NoDecode] = []
+    backend: Annotated[str, Field(min_length=1, max_length=100)] = "local"
     calendars_dir: Path = Path("calendars")
     data_dir: Path = Path(".zquant-flow")
     database_url: str = ""

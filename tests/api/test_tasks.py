@@ -53,6 +53,23 @@ def test_what_the_origin_prints_is_accepted_with_a_warning(api: Api) -> None:
     assert (ended["status"], ended["error_code"]) == ("failed", "nothing_to_run")
 
 
+def test_the_config_of_any_executor_can_be_sent_back_as_it_was_answered(api: Api) -> None:
+    task = make(
+        api,
+        executor="script",
+        env={"A": "1"},
+        isolation="thread",
+        working_dir="scripts",
+        timeout="5m",
+        config={"file": "a.py"},
+    )
+    assert set(task["config"]) == {
+        *("task_action", "file", "timeout_seconds", "env", "working_dir", "isolation")
+    }
+    answer = api("PUT", f"/tasks/{task['id']}", json={"config": task["config"]}, status=200)
+    assert answer["config"] == task["config"]
+
+
 def test_a_task_without_schedule_runs_when_triggered(api: Api) -> None:
     task = make(api, task_type="common_task")
     assert task["warnings"] == ["schedule_missing"]

@@ -3,6 +3,7 @@ import time
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import jsonschema_rs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from zquant_flow.core.model import (
 )
 from zquant_flow.definitions.forms import NodeForm, TaskForm
 from zquant_flow.definitions.schema import DefinitionErrors, json_schema, parse_definition
+from zquant_flow.executors.installed import built_in
 
 
 class Http(BaseModel):
@@ -484,6 +486,24 @@ def test_the_schema_for_editors_knows_every_word_of_a_file():
     assert schema["properties"].keys() == TaskForm.model_fields.keys()
     assert schema["additionalProperties"] is False
     assert schema["required"] == ["name"]
+    assert '"null"' not in str(schema)
+
+
+def test_the_schema_for_editors_knows_what_each_executor_takes():
+    schema = json_schema(built_in().configs)
+    check = jsonschema_rs.Draft202012Validator(schema).is_valid
+    for form in ({"name": "a"}, {"name": "a", "tasks": [{"name": "b"}]}):
+        where = form["tasks"][0] if "tasks" in form else form
+        where |= {"executor": "example", "config": {"steps": 3}}
+        assert check(form)
+        where["config"] = {"steps": "{{ params.n }}"}
+        assert check(form)
+        where["config"] = {"steps": "many"}
+        assert not check(form)
+        where["config"] = {"unknown": 1}
+        assert not check(form)
+        where |= {"executor": "of-a-plugin-that-is-not-here"}
+        assert check(form)
     assert '"null"' not in str(schema)
 
 

@@ -345,3 +345,11 @@ def test_items_say_what_holds_them_back(h: Harness) -> None:
     assert said(h, fan.id, "load[1]") == {
         "max_parallel": "node 'load[1]' waits for a place: `max_parallel` is 1, and under way are load[0] (running)"
     }
+
+
+def test_a_look_that_comes_later_says_when(h: Harness) -> None:
+    one = run(h, command_task("sensor"))
+    h.end(one, "deferred", after=30)
+    assert said(h, one) == {
+        "waiting_for_check": "it waits for something elsewhere, and looks again, until 2026-01-05 12:00:30 UTC"
+    }

@@ -137,7 +137,7 @@ def test_a_server_that_is_not_there_fails_after_the_retries(capfd: pytest.Captur
 def test_an_answer_that_takes_too_long_is_named(web: Web) -> None:
     waiting = threading.Event()
     web.says(lambda asked: Answer(200 if waiting.wait(30) else 500))
-    assert "no answer within 0.05 s" in failure(web, timeout_seconds=0.05)[1]
+    assert "no answer within 0.05 s" in failure(web, request_timeout_seconds=0.05)[1]
     waiting.set()
 
 
@@ -176,7 +176,7 @@ def test_a_file_is_saved_whole_or_not_at_all(
     found = request(web, save_to="deep/bars.bin")
     assert found == {"status": 200, "file": str(target), "bytes": 300_000}
     web.says(Answer(200, b"short", {"Content-Length": "9"}), Answer(200, b"short", {"Content-Length": "9"}))
-    assert failure(web, save_to="deep/bars.bin", timeout_seconds=0.2)[0] == "http_failed"
+    assert failure(web, save_to="deep/bars.bin", request_timeout_seconds=0.2)[0] == "http_failed"
     assert target.stat().st_size == 300_000
     assert [path.name for path in target.parent.iterdir()] == ["bars.bin"]
 

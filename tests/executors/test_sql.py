@@ -71,6 +71,12 @@ def test_what_is_beyond_the_limit_is_not_read(url: str) -> None:
         "more": True,
     }
     assert sql(url, THREE, limit=3)["rows"][-1] == [3, "中"]
+    assert sql(url, THREE, limit=0, max_rows=3) == {
+        "columns": ["n", "word"],
+        "rows": [],
+        "row_count": 3,
+        "more": True,
+    }
     assert "more" not in sql(url, THREE, limit=3)
 
 

@@ -127,7 +127,7 @@ def failure(server: Server, command: str, **more: Any) -> tuple[str, str, int | 
 def test_its_output_is_the_log_and_its_end_the_result(
     server: Server, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert ssh(server, "echo 行情", env={"DAY": "2026-01-05"}) == {
+    assert ssh(server, "echo 行情", environment={"DAY": "2026-01-05"}) == {
         "exit_status": 0,
         "stdout": "行情 2026-01-05\n",
     }

@@ -139,7 +139,8 @@ def reading(world: World) -> Iterator[tuple[str, str, type[BaseModel]]]:
         for media in methods.get("get", {"responses": {"200": {"content": {}}}})["responses"]["200"][
             "content"
         ].items():
-            if media[0] == "application/json":
+            # A result is whatever a task has returned.
+            if media[0] == "application/json" and "$ref" in media[1]["schema"]:
                 name = media[1]["schema"]["$ref"].rpartition("/")[2]
                 yield path, methods["get"]["operationId"], getattr(models, name)
 

@@ -242,7 +242,7 @@ def test_what_is_edited_holds_after_the_next_look_and_the_copy_of_before_stays(
     write("greet.py", GREET)
     snapshots = Snapshots(tmp_path / "data")
     sources = Sources(folder=snapshots.take(folder), entry_points=False)
-    plugged = Plugged(sources, folder=folder, snapshots=snapshots)
+    plugged = Plugged(sources, folder=folder, data_dir=tmp_path / "data")
     told: list[int] = []
     plugged.on_change.append(lambda: told.append(1))
     before = plugged.current

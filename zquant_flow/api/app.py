@@ -27,6 +27,7 @@ from zquant_flow.api import (
     logs,
     operate,
     planned,
+    plugged,
     pools,
     reference,
     results,
@@ -91,6 +92,7 @@ def create_app(control: Control) -> FastAPI:
         tokens,
         pools,
         channels,
+        plugged,
         hooks,
         system,
     )

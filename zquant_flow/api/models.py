@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel
 
 from zquant_flow.api.validation import Storable
 from zquant_flow.core.status import Status, WaitingFor
+from zquant_flow.plugin.panels import Block
 from zquant_flow.plugin.plugins import State as PluginState
 
 MAX_ID = 2**63 - 1
@@ -862,6 +863,24 @@ class TrialOut(BaseModel):
     name: str
     sent: bool
     error: str | None
+
+
+class PanelRef(BaseModel):
+    """A panel of a plugin: where it is, and its title."""
+
+    plugin: str
+    name: str
+    title: str
+
+
+class PanelPage(BaseModel):
+    panels: list[PanelRef]
+
+
+class PanelOut(PanelRef):
+    """A panel, and the blocks that it shows now."""
+
+    blocks: list[Block]
 
 
 class TokenIn(BaseModel):

@@ -28,7 +28,7 @@ PIECE = 256 * 1024
     "/{execution_id}/result",
     operation_id="get_result",
     response_class=Response,
-    responses={200: {"content": {"application/json": {"schema": {}}}}},
+    responses={200: {"content": {"application/json": {"schema": {"description": "What it returned."}}}}},
 )
 def get_result(control: Ctl, execution_id: ExecutionId) -> Response:
     """What it returned, as JSON, however large it is."""

@@ -27,6 +27,8 @@ from zquant_flow.api.models import (
     ExplainOut,
     FirePage,
     LoadErrorPage,
+    PanelOut,
+    PanelPage,
     PluginPage,
     PoolOut,
     PoolPage,
@@ -393,6 +395,14 @@ class SystemCalls(Waiting):
     def test_channel(self, name: str) -> TrialOut:
         """Send a test by a channel; the answer says whether it got there."""
         return self._ask(TrialOut, "POST", f"/channels/{quote(name, safe='')}/test")
+
+    def list_panels(self) -> PanelPage:
+        """The panels that plugins show."""
+        return self._ask(PanelPage, "GET", "/panels")
+
+    def get_panel(self, plugin: str, name: str) -> PanelOut:
+        """What a panel shows now."""
+        return self._ask(PanelOut, "GET", f"/panels/{quote(plugin, safe='')}/{quote(name, safe='')}")
 
     def create_token(self, name: str, *, expires_time: datetime | None = None) -> TokenOut:
         """Make a bearer token; this answer alone has it in clear."""

@@ -78,6 +78,7 @@ class WaitingFor(StrEnum):
     JITTER = "jitter"
     BACKFILL = "backfill"
     APPROVAL = "approval"
+    CHECK = "check"
 
 
 class TriggerType(StrEnum):

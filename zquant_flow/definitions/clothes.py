@@ -24,6 +24,8 @@ _FROM_CONFIG = frozenset(
     }
 )
 _ALWAYS_OURS = frozenset({"task_action", "timeout_seconds"})
+_OURS_IN_BODIES = _ALWAYS_OURS | {"timeout", "env", "working_dir", "isolation"}
+"""What an answer has in the `config` of a task of any executor, so that it can be sent back."""
 _BUILT_IN = (None, "command", "python", "workflow")
 
 
@@ -91,7 +93,7 @@ def _open_config(dressed: Dressed, words: dict[str, Any], base: Path) -> None:
     if not base:
         dressed.empty_config = not config
     executor = words.get("executor") or config.get("task_action")
-    lifted = _lifted_from(executor, dressed.executors)
+    lifted = _lifted_from(executor, dressed)
     kept = {}
     for key, value in config.items():
         if dressed.nulls_are_absent and value is None and key in _FROM_CONFIG:
@@ -105,12 +107,13 @@ def _open_config(dressed: Dressed, words: dict[str, Any], base: Path) -> None:
         words["config"] = kept
 
 
-def _lifted_from(executor: Any, executors: Mapping[str, type[BaseModel] | None]) -> frozenset[str]:
+def _lifted_from(executor: Any, dressed: Dressed) -> frozenset[str]:
     """The keys of `config` that are ours; a plugin's own fields stay the plugin's."""
     if executor in _BUILT_IN:
         return _FROM_CONFIG
-    model = executors.get(executor) if isinstance(executor, str) else None
-    return _ALWAYS_OURS.difference(model.model_fields if model else ())
+    model = dressed.executors.get(executor) if isinstance(executor, str) else None
+    ours = _OURS_IN_BODIES if dressed.nulls_are_absent and model else _ALWAYS_OURS
+    return ours.difference(model.model_fields if model else ())
 
 
 def _move(

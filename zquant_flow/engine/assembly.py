@@ -24,7 +24,6 @@ from zquant_flow.engine.operations import Operations
 from zquant_flow.engine.plugged import Plugged
 from zquant_flow.engine.service import Engine
 from zquant_flow.notifiers.channels import Channels
-from zquant_flow.plugin.snapshots import Snapshots
 from zquant_flow.store.clock import DatabaseClock
 from zquant_flow.store.database import UNREADABLE, Database
 from zquant_flow.store.notices import Notices
@@ -148,7 +147,7 @@ def assemble(
     """
     ahead = ahead or Ahead.of(settings)
     database = Database(settings.database)
-    plugged = Plugged(ahead.plugins, folder=settings.plugins_dir, snapshots=Snapshots(settings.data_dir))
+    plugged = Plugged(ahead.plugins, folder=settings.plugins_dir, data_dir=settings.data_dir)
     engine = Engine(
         database=database,
         backend=ahead.backend.attach,
@@ -164,7 +163,7 @@ def assemble(
         shutdown_grace=settings.shutdown_grace,
         fires=fires,
         rests=rests,
-        calendars=Calendars(settings.data_dir, settings.calendars_dir),
+        calendars=Calendars(settings.data_dir, settings.calendars_dir, plugins=lambda: plugged.sources),
     )
     notices = Notices(database)
     notices.listen(engine.hear)

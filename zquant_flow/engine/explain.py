@@ -24,6 +24,7 @@ PENDING = {
     "overlap": say("it waits until the task's other executions have ended"),
     "backfill": say("it waits for its place in the backfill"),
     "retry": say("its attempt failed, and it will be tried again"),
+    "check": say("it waits for something elsewhere, and looks again"),
     "jitter": say("it starts a little later than its logical time, by `jitter`"),
     "shutdown": say("the server was stopped during its attempt, and it will be tried again"),
     "approval": say("it waits for somebody to approve it"),

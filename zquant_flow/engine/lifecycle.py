@@ -20,6 +20,7 @@ from zquant_flow.core.retry import may_retry, retry_delay
 from zquant_flow.core.status import Status, TriggerType, advance
 from zquant_flow.engine import rows
 from zquant_flow.engine.backfills import Backfills
+from zquant_flow.engine.deferring import CHECK, Deferring
 from zquant_flow.engine.dispatcher import Dispatcher
 from zquant_flow.engine.large_results import result_of_outcome
 from zquant_flow.engine.memory import Execution, Filed, Memory, Result, Task
@@ -27,6 +28,11 @@ from zquant_flow.engine.reporting import Reports
 from zquant_flow.engine.workflows import WHY_ENDED, Reusable, Workflows
 
 log = logging.getLogger(__name__)
+
+
+def _is_lost(outcome: dict[str, Any]) -> bool:
+    """Whether the attempt has not failed by itself: it, or its carrier, was ended under it."""
+    return outcome["kind"] in ("lost", "shutdown") or outcome.get("code") == "worker_died"
 
 
 _HELD = (TriggerType.SCHEDULE, TriggerType.EVENT)
@@ -80,6 +86,7 @@ class Lifecycle:
         self.workflows = Workflows(memory, dispatcher, self, wake, reusable)
         self.reports = Reports(memory, wake, self.workflows.progress_of)
         self.backfills = Backfills(memory, self)
+        self.deferring = Deferring(memory, dispatcher, self)
         self.elsewhere: Elsewhere | None = None
         """The other engines; None while there can be none."""
         self._standing: list[Execution] = []
@@ -296,8 +303,9 @@ class Lifecycle:
         memory = self.memory
         execution.status = advance(execution.status, Status.RUNNING)
         execution.waiting_for = None
-        execution.attempt_start = memory.now
-        execution.attempt_monotonic, execution.stood_still = memory.clock.monotonic(), 0.0
+        if not execution.checks:  # the first look of its attempt, or the only one
+            execution.attempt_start = memory.now
+            execution.attempt_monotonic, execution.stood_still = memory.clock.monotonic(), 0.0
         if execution.start_time is None:
             execution.start_time = memory.now
             execution.started_monotonic = memory.clock.monotonic()
@@ -351,10 +359,18 @@ class Lifecycle:
             self._again(execution)
             return
         if outcome.get("progress"):
-            self.reports.take(execution, dict(outcome["progress"]))
+            self._take_progress(execution, dict(outcome["progress"]))
         self.reports.write_last(execution)
+        if kind == "deferred" and execution.ending is None:
+            self.deferring.defer(execution, outcome["after"])
+        elif not (_is_lost(outcome) and self.deferring.look_again(execution)):
+            self.attempt_over(execution, outcome)
+
+    def attempt_over(self, execution: Execution, outcome: dict[str, Any]) -> None:
+        """Its attempt is over, whatever that had to wait for."""
+        outcome = self.deferring.whole(execution, outcome)
         self.memory.batch.attempts.append(rows.attempted(execution, outcome))
-        if kind == "success":
+        if outcome["kind"] == "success":
             self.end(execution, Status.SUCCESS, result=result_of_outcome(outcome))
             return
         self._attempt_failed(execution, outcome)
@@ -388,6 +404,7 @@ class Lifecycle:
         execution.waiting_for = "shutdown" if kind == "shutdown" else "retry"
         until = self.memory.now + int(delay / timedelta(microseconds=1))
         self.memory.updates(execution).waiting.append(rows.waiting(self.memory, execution, until))
+        self.deferring.forget(execution)
         self._note_latest(execution)
         self.wait_until(execution, delay.total_seconds())
 
@@ -402,7 +419,8 @@ class Lifecycle:
                 return
             if execution.waiting_for == "jitter":
                 self.wait_for_slot(execution)
-            self.go_on(execution)
+            if execution.waiting_for != CHECK or self.deferring.look(execution):
+                self.go_on(execution)
 
         self._wake(seconds, due)
 
@@ -554,6 +572,9 @@ class Lifecycle:
             self.elsewhere.terminate(execution, why)
         elif execution.run is not None:
             self.workflows.terminate(execution, execution.run, why)
+        elif execution.status is Status.PENDING and execution.checks:
+            self.memory.batch.requests.append(rows.requested(self.memory, execution))
+            self.deferring.end(execution, why)
         elif execution.status is Status.PENDING:
             self.end(execution, Status.TERMINATED, code=why, error=WHY_ENDED[why])
         else:
@@ -630,7 +651,13 @@ class Lifecycle:
         """Take one progress report of the backend; what an attempt has said that is over is nobody's."""
         execution = self.memory.executions.get(facts["id"])
         if execution is not None and facts.get("attempt") in (None, execution.retry_count + 1):
-            self.reports.take(execution, facts)
+            self._take_progress(execution, facts)
+
+    def _take_progress(self, execution: Execution, facts: dict[str, Any]) -> None:
+        handle = facts.pop("handle", None)
+        if isinstance(handle, str):
+            self.deferring.keep(execution, handle)
+        self.reports.take(execution, facts)
 
     def advanced(self, execution: Execution) -> None:
         """A workflow is further."""

@@ -136,6 +136,16 @@ class Execution:
     backfill: int | None = None
     event: Mapping[str, Any] | None = None
     """What started it, where that was an event: its `kind`, and what is known of it."""
+    handle: str | None = None
+    """What finds again what its attempt has begun elsewhere (JSON)."""
+    checks: int = 0
+    """How often its attempt has looked and waits to look again."""
+    losses: int = 0
+    """How many looks in a row were lost."""
+    ending: str | None = None
+    """Its attempt is only there to end what runs elsewhere, for this reason."""
+    time_left: float | None = None
+    """Seconds that are left to its attempt; None where it has all of them."""
     deadline: int | None = None
     """When it should have ended (microseconds); None without, and once it has been missed."""
     run: Run | None = None

@@ -65,7 +65,7 @@ class Orders:
             "executor": action.executor,
             "config": action.config,
             "cwd": self._cwd(execution, action.working_dir),
-            "timeout": action.timeout.total_seconds() if action.timeout is not None else None,
+            "timeout": _timeout(execution, action),
             "isolation": action.isolation.value,
             "log": log_path(self._data_dir, execution.id, attempt),
             "task": execution.task.name,
@@ -106,6 +106,10 @@ class Orders:
             if filed := from_files(execution):
                 order["filed"] = self._paths(filed)
                 order["taken"] = arguments_of(execution, filed)
+            if execution.handle is not None:
+                order["handle"] = execution.handle
+            if execution.ending is not None:
+                order["ending"] = True
             order["state"] = state_path(self._data_dir, execution.id)
             if earlier := self._earlier(execution):
                 order["state_from"] = [state_path(self._data_dir, id_) for id_ in earlier]
@@ -186,6 +190,12 @@ class Orders:
         order["entry"] = cls.entry()
         if folder := plugins.folder_of(cls):
             order["bundle"] = folder
+
+
+def _timeout(execution: Execution, action: Action) -> float | None:
+    if execution.time_left is not None:
+        return execution.time_left
+    return action.timeout.total_seconds() if action.timeout is not None else None
 
 
 def command_line(executor: type[Executor], config: Mapping[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 from zquant_flow.core.approval import APPROVAL
 from zquant_flow.core.progress import Step
 from zquant_flow.core.status import FINAL, Status
+from zquant_flow.engine.deferring import CHECK
 from zquant_flow.engine.large_results import result_of_row
 from zquant_flow.engine.lifecycle import Lifecycle
 from zquant_flow.engine.memory import Execution, Memory, Run
@@ -208,7 +209,7 @@ class _Recovery:
             return
         if execution.waiting_for == APPROVAL:
             self._lifecycle.workflows.approvals.await_answer(execution, self._waiting_until.get(execution.id))
-        elif execution.waiting_for in ("retry", "shutdown", "jitter"):
+        elif execution.waiting_for in ("retry", "shutdown", "jitter", CHECK):
             until = self._waiting_until.get(execution.id) or self._memory.now
             self._lifecycle.wait_until(execution, max(0.0, (until - self._memory.now) / 1e6))
         elif execution.definition.workflow is not None and not execution.inline:

@@ -64,6 +64,8 @@ class Remembering:
             backfill=row.backfill_id,
             event=json.loads(row.event) if row.event else None,
             deadline=None if row.deadline_missed else row.deadline,
+            handle=row.handle,
+            checks=row.checks,
         )
         elapsed = 0.0 if row.start_time is None else max(0.0, (self._memory.now - row.start_time) / 1e6)
         monotonic = self._memory.clock.monotonic()

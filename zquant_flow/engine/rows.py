@@ -214,6 +214,16 @@ def progressed(memory: Memory, execution: Execution, facts: dict[str, Any]) -> R
     }
 
 
+def handled(memory: Memory, execution: Execution) -> Row:
+    """What its attempt has begun elsewhere, and how often it has looked."""
+    return {
+        "b_id": execution.id,
+        "handle": storable(execution.handle),
+        "checks": execution.checks,
+        "updated_time": memory.now,
+    }
+
+
 def late(memory: Memory, execution: Execution) -> Row:
     """It has missed its deadline."""
     return {"b_id": execution.id, "deadline_missed": True, "updated_time": memory.now}

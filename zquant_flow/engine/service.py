@@ -158,7 +158,7 @@ class Engine:
         self.events = Events(database, self.memory, self.lifecycle)
         self.lifecycle.on_end = self.events.ended
         self.registered = Registered(database)
-        self.observing = Observing(database, lambda: self.registrar.registry, self._task_name)
+        self.observing = Observing(database, lambda: self.registrar.registry, self._task_name, data_dir)
         self.pools = Pools(database, self.memory, self._dispatcher, pools or {})
         self.situations = Situations(self.memory, self._dispatcher, self.pools)
         self.registrar = Registrar(

@@ -19,9 +19,9 @@ from zquant_flow.core.graph import Plan, plan_workflow
 from zquant_flow.core.model import Action, Node, TaskDef, Workflow, overridden
 from zquant_flow.core.params import fitted
 from zquant_flow.core.progress import Progress, SkipReason, Step, survives_stop
-from zquant_flow.core.references import resolve
+from zquant_flow.core.references import referenced_nodes, resolve
 from zquant_flow.core.status import Status, TriggerType, advance
-from zquant_flow.definitions.templates import nodes_looked_into, nodes_named
+from zquant_flow.definitions.templates import nodes_looked_into
 from zquant_flow.engine import rows
 from zquant_flow.engine.approvals import Approvals
 from zquant_flow.engine.dispatcher import Dispatcher
@@ -128,6 +128,7 @@ class Workflows:
         self.read: Callable[[Filed], Filed] = lambda filed: filed
         """Reads a result that lies in a file, where nobody has done so beside the engine's thread."""
         self._plans: dict[tuple[int, int], _Planned] = {}
+        self._planned_with = memory.commands
         self._begun: dict[int, tuple[Run, Step]] = {}
         """Runs that were made aside, with what they begin with."""
         self._behind: dict[int, Execution] = {}
@@ -169,11 +170,15 @@ class Workflows:
     def _plan(self, execution: Execution, workflow: Workflow) -> _Planned:
         """Its plan, the nodes whose results others name, those that are looked into here, and those that commands wait for."""
         key = (execution.task.id, execution.version)
+        if self._planned_with is not self._memory.commands:  # plugins have changed
+            self._planned_with = self._memory.commands
+            self._plans.clear()
         found = self._plans.get(key)
         if found is None:
             plan = plan_workflow(workflow)
             named = frozenset().union(*map(nodes_looked_into, workflow.nodes))
-            found = plan, _wanted(workflow), named, before_commands(workflow, plan, self._memory.commands)
+            commands = self._memory.commands
+            found = plan, _wanted(workflow, named), named, before_commands(workflow, plan, commands)
             if len(self._plans) > PLANS_KEPT:
                 self._plans.clear()
             self._plans[key] = found
@@ -652,6 +657,6 @@ def seen_above(node: Node, status: Status) -> Status:
     return Status.FAILED if status is Status.COMPLETED and node.fail_on_partial else status
 
 
-def _wanted(workflow: Workflow) -> frozenset[str]:
-    """The nodes whose results others use."""
-    return frozenset().union(*map(nodes_named, workflow.nodes))
+def _wanted(workflow: Workflow, named: frozenset[str]) -> frozenset[str]:
+    """The nodes whose results others use: those that are looked into, and those that functions take as they are."""
+    return named.union(*(referenced_nodes(node.arguments) for node in workflow.nodes if node.arguments))

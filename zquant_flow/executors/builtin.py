@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zquant_flow.executors.command import CommandExecutor
+from zquant_flow.executors.docker import DockerExecutor
 from zquant_flow.executors.example import ExampleExecutor
 from zquant_flow.executors.http import HttpExecutor
 from zquant_flow.executors.python import PythonExecutor
@@ -25,6 +26,7 @@ def register_executors() -> Sequence[type[Executor]]:
         CommandExecutor,
         PythonExecutor,
         ExampleExecutor,
+        DockerExecutor,
         HttpExecutor,
         ScriptExecutor,
         SqlExecutor,

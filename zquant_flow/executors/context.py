@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
+
+from zquant_flow.environment import secret_in_environment, secret_variable
+from zquant_flow.executors.failure import Failure
 
 if TYPE_CHECKING:
     import logging
@@ -20,12 +23,23 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+MOST_HANDLE = 64 * 1024
+"""Characters of a handle."""
+
 PROGRESS_INTERVAL = 0.25
 """Seconds between two reports of progress; the last one comes with the outcome in any case."""
 
 
 class Terminated(BaseException):
     """The attempt is to end: by a user, its timeout, or a shutdown. `finally` blocks have the grace to clean up."""
+
+
+class Deferred(BaseException):
+    """The attempt looks again later, and has no place meanwhile."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"to be looked at again in {seconds:g} s")
+        self.seconds = seconds
 
 
 class Link(Protocol):
@@ -40,6 +54,9 @@ class Link(Protocol):
     def tell(self, op: str, context: Context) -> None:
         """Send `progress`, `paused` or `resumed`."""
 
+    def hear(self, context: Context) -> None:
+        """Take in what has come by now, without waiting."""
+
 
 class Context:
     """One attempt, seen from inside.
@@ -50,6 +67,8 @@ class Context:
 
     __slots__ = (
         "_cancelled",
+        "_find_secret",
+        "_handle",
         "_link",
         "_logical_time",
         "_reported",
@@ -60,6 +79,7 @@ class Context:
         "attempt",
         "event",
         "execution_id",
+        "leaving",
         "log",
         "node",
         "params",
@@ -70,8 +90,14 @@ class Context:
     )
 
     def __init__(
-        self, order: Mapping[str, Any], link: Link | None = None, log: AttemptLog | None = None
+        self,
+        order: Mapping[str, Any],
+        link: Link | None = None,
+        log: AttemptLog | None = None,
+        find_secret: Callable[[str], str | None] = secret_in_environment,
     ) -> None:
+        """`find_secret`: finds one by its name."""
+        self._find_secret = find_secret
         self.execution_id: int = order.get("id", 0)
         self.attempt: int = order.get("attempt", 1)
         self.task: str = order.get("task") or ""
@@ -82,6 +108,8 @@ class Context:
         self.values: dict[str, Any] | None = None
         self.stopping = False
         self.pausing = False
+        self.leaving = False
+        self._handle: str | None = order.get("handle")
         self._logical_time: str | None = order.get("logical_time")
         self._sessions: Mapping[str, str] = order.get("sessions") or {}
         self._state_path: str | None = order.get("state")
@@ -128,6 +156,16 @@ class Context:
         import logging
 
         return logging.getLogger(self.task or "task")
+
+    def secret(self, name: str) -> str:
+        """A secret, from the backends of plugins or from `ZQF_SECRET_NAME` in the server's environment; the attempt fails where nobody has it."""
+        found = self._find_secret(name)
+        if found is None:
+            variable = secret_variable(name)
+            raise Failure(
+                "secret_missing", f"there is no secret {name!r}: no plugin has it, and {variable} is not set"
+            )
+        return found
 
     @property
     def cancelled(self) -> threading.Event:
@@ -203,6 +241,45 @@ class Context:
                 link.tell("resumed", self)
         if self.stopping:
             raise Terminated("the attempt is to end")
+
+    @property
+    def handle(self) -> Any:
+        """What `remember` has kept in this attempt, also before a restart or a `defer`; None where it has kept nothing."""
+        if self._handle is None:
+            return None
+        import json
+
+        return json.loads(self._handle)
+
+    def remember(self, handle: Any) -> None:
+        """Keep what finds again the work that was begun elsewhere: a value of JSON, at most 64 KiB as such; ValueError otherwise.
+
+        With a handle the attempt is carried on after whatever happens here: the next look finds it in `handle`.
+        """
+        import json
+
+        text = json.dumps(handle, ensure_ascii=False, allow_nan=False)
+        if len(text) > MOST_HANDLE:
+            raise ValueError(f"a handle has at most {MOST_HANDLE} characters as JSON, not {len(text)}")
+        self._handle = text
+        self.values = {**(self.values or {}), "handle": text}
+        if self._link is not None:
+            self._link.tell("progress", self)
+
+    def defer(self, seconds: float) -> NoReturn:
+        """End this look, and begin another in so many seconds (0.1 to a year): from its first line, in the same attempt, with no place in between.
+
+        What is to be found again is kept before, by `remember`. Raises Deferred, which is for nobody to catch.
+        """
+        if not 0 <= seconds < float("inf"):
+            raise ValueError(f"defer: {seconds} is no number of seconds")
+        raise Deferred(float(seconds))
+
+    def is_to_be_ended_elsewhere(self) -> bool:
+        """Whether the attempt is to end, and not only to be left by a server that stops."""
+        if self.stopping and self._link is not None:
+            self._link.hear(self)
+        return self.stopping and not self.leaving
 
     def stop(self) -> None:
         """The runner wants this attempt to end."""

@@ -84,7 +84,7 @@ class HttpConfig(BaseModel):
     data: dict[str, Scalar | list[Scalar]] | None = None
     content: str | None = None
     auth: Auth | None = None
-    timeout_seconds: Seconds = 60
+    request_timeout_seconds: Seconds = 60
     follow_redirects: bool = True
     verify: bool | str = True
     retries: Annotated[int, Field(ge=0, le=20)] = 0

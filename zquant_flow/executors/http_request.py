@@ -67,7 +67,7 @@ class Request:
             client = httpx.AsyncClient(
                 headers=_headers(config),
                 auth=_auth(config.auth),
-                timeout=config.timeout_seconds,
+                timeout=config.request_timeout_seconds,
                 follow_redirects=config.follow_redirects,
                 verify=_verified(config.verify),
             )
@@ -91,7 +91,7 @@ class Request:
                         raise Failure("unexpected_status", await self._unexpected(answer))
                     why, pause = f"status {answer.status_code}", _retry_after(answer)
             except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, OSError) as exc:
-                why, pause = _reason(exc, config.timeout_seconds), None
+                why, pause = _reason(exc, config.request_timeout_seconds), None
                 if last or not isinstance(exc, httpx.TransportError):
                     raise Failure("http_failed", f"{self._named}: {why}") from None
             pause = min(LONGEST_PAUSE, config.retry_seconds * 2**retry) if pause is None else pause

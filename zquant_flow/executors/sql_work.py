@@ -111,10 +111,11 @@ class Work:
             return self._filed(result, columns, self._config.to)
         limit = self._config.limit
         wanted = max(limit, self._config.min_rows or 0, self._config.max_rows or 0) + 1
-        rows = [list(map(plain, row)) for row in islice(result, wanted)]
+        rows = [list(map(plain, row)) for row in islice(result, limit)]
+        count = len(rows) + sum(1 for _ in islice(result, wanted - limit))
         result.close()
-        found: dict[str, Any] = {"columns": columns, "rows": rows[:limit], "row_count": len(rows)}
-        return {**found, "more": True} if len(rows) == wanted else found
+        found: dict[str, Any] = {"columns": columns, "rows": rows, "row_count": count}
+        return {**found, "more": True} if count > limit else found
 
     def _filed(self, result: CursorResult[Any], columns: Sequence[str], path: str) -> dict[str, Any]:
         count = 0

@@ -29,7 +29,7 @@ class SshConfig(BaseModel):
     agent: bool = True
     known_hosts: Text | Literal[False] | None = None
     command: Text
-    env: dict[Text, str] = {}
+    environment: dict[Text, str] = {}
     input: str | None = None
     connect_seconds: Seconds = 30
     keepalive_seconds: Seconds = 15

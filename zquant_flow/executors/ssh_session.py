@@ -37,7 +37,7 @@ class Session:
         async with self._connection() as connection:
             try:
                 process = await connection.create_process(
-                    self._config.command, env=self._config.env, encoding=None
+                    self._config.command, env=self._config.environment, encoding=None
                 )
                 return await self._followed(process)
             except (self._ssh.Error, OSError) as exc:

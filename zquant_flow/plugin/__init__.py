@@ -1,4 +1,4 @@
-"""What does a plugin import? `from zquant_flow.plugin import Config, Executor, Message, Notifier, Refused, hookimpl`.
+"""What does a plugin import? `from zquant_flow.plugin import Config, Executor, hookimpl`, and what else stands in `__all__`.
 
 The names are imported when they are first used: workers enter this package for less.
 """
@@ -7,20 +7,44 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["Config", "Executor", "Message", "Notifier", "Refused", "hookimpl"]
+__all__ = [
+    "Calendar",
+    "Config",
+    "Done",
+    "Executor",
+    "JobFailed",
+    "Message",
+    "Notifier",
+    "Panel",
+    "Refused",
+    "RemoteExecutor",
+    "Schedule",
+    "Session",
+    "hookimpl",
+]
 
 if TYPE_CHECKING:
+    from zquant_flow.plugin.calendars import Calendar, Schedule, Session
     from zquant_flow.plugin.contract import Config, Executor
     from zquant_flow.plugin.hookspecs import hookimpl
     from zquant_flow.plugin.notifiers import Message, Notifier
+    from zquant_flow.plugin.panels import Panel
     from zquant_flow.plugin.policy import Refused
+    from zquant_flow.plugin.remote import Done, JobFailed, RemoteExecutor
 
 _HOMES = {
+    "Calendar": "calendars",
+    "Panel": "panels",
+    "Schedule": "calendars",
+    "Session": "calendars",
     "Config": "contract",
-    "Executor": "contract",
     "Message": "notifiers",
     "Notifier": "notifiers",
+    "Done": "remote",
+    "Executor": "contract",
+    "JobFailed": "remote",
     "Refused": "policy",
+    "RemoteExecutor": "remote",
     "hookimpl": "hookspecs",
 }
 

@@ -33,6 +33,12 @@ class Executor:
         """Do the work and return a JSON value; raise to fail. May be `async`. `context` is `zquant_flow.Context`."""
         raise NotImplementedError(f"executor {self.name!r} has no run()")
 
+    def terminate(self, context: Any, config: Any) -> None:
+        """End what `run` has begun elsewhere; `context.handle` finds it. Called after `run`, when the attempt is to end, in the time of its grace.
+
+        Not when a server stops that is to go on with it: a start finds the handle again.
+        """
+
     @staticmethod
     def command_line(config: Any) -> Sequence[str]:
         """The words of a command that does the work, for an executor that writes this in place of `run`; raises to fail.

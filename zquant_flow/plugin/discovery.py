@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zquant_flow.plugin.namespace import module_name, open_folder
 from zquant_flow.plugin.sources import Sources
@@ -39,6 +39,17 @@ def find_plugins(sources: Sources) -> Iterator[Found]:
         yield from _of_folder(sources.folder)
     for name in sources.modules:
         yield Found(name=name, source=say("module {name}", name=name), load=_importing(name))
+
+
+def mark_of(sources: Sources) -> list[Any]:
+    """JSON that differs where other plugins would be found: the sources, and the versions of packages. A copied folder has a name for each content."""
+    return [sources.to_json(), _versions() if sources.entry_points else []]
+
+
+@cache
+def _versions() -> list[Any]:
+    """Of the installed ones; they stay the same as long as a process."""
+    return [[found.name, found.version()] for found in _installed()]
 
 
 def _installed() -> Iterator[Found]:

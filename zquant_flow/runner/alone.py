@@ -34,6 +34,8 @@ class Alone:
         worker.stream.send(encode({"op": "run", "order": order}))
 
     def terminate(self, attempt: Attempt) -> None:
+        if attempt.ending == "shutdown":
+            attempt.handle.stream.send(encode({"op": "leave"}))
         attempt.handle.signal(signal.SIGTERM)
 
     def kill(self, attempt: Attempt) -> None:

@@ -146,6 +146,12 @@ class Attempts:
         attempt.progress = progress
         self._progress[attempt.key] = {"id": attempt.key[0], "attempt": attempt.key[1], **progress}
 
+    def repeat(self) -> None:
+        """Tell anew how far all are that run."""
+        for attempt in self.running.values():
+            if attempt.progress is not None:
+                self.advanced(attempt, attempt.progress)
+
     def finish(self, attempt: Attempt, kind: str, **facts: Any) -> None:
         """It has ended; a request to end it gives the outcome its kind, however it went."""
         if self.running.pop(attempt.key, None) is None:

@@ -16,7 +16,7 @@ from types import FunctionType, ModuleType, TracebackType
 from typing import Any
 
 from zquant_flow.errors import ParamsError
-from zquant_flow.executors.context import Context, Terminated
+from zquant_flow.executors.context import Context, Deferred, Terminated
 from zquant_flow.executors.failure import Failure
 from zquant_flow.plugin.namespace import open_folder
 from zquant_flow.runner.protocol import Frame
@@ -46,6 +46,8 @@ class Calls:
             return success(self._call_of(order)(order, context), order)
         except Failure as exc:
             return _failed(exc)
+        except Deferred as exc:
+            return {"kind": "deferred", "after": exc.seconds}
         except Terminated:
             if context.stopping:
                 return {"kind": "terminated"}
@@ -118,9 +120,34 @@ def _executor(entry: str, plugins: str | None) -> Call:
         kind = getattr(kind, name)
 
     def call(order: Frame, context: Context) -> Any:
-        return _awaited(kind().run(context, _config(kind, order["config"])))
+        executor, config = kind(), _config(kind, order["config"])
+        if order.get("ending"):
+            executor.terminate(context, config)
+            return None
+        try:
+            return _result(executor.run(context, config), context)
+        finally:
+            if context.is_to_be_ended_elsewhere():
+                _terminate(executor, context, config)
 
     return call
+
+
+def _result(value: Any, context: Context) -> Any:
+    """What `run` has returned; that of an `async` one, once it is run. Ended, it may clean up in its loop."""
+    if not hasattr(value, "cr_frame"):
+        return value
+    from zquant_flow.executors import ending
+
+    return ending.run(context, value)
+
+
+def _terminate(executor: Any, context: Context, config: Any) -> None:
+    """What it has begun elsewhere ends too; if that fails, the log says so."""
+    try:
+        executor.terminate(context, config)
+    except Exception as exc:
+        _raised(exc)
 
 
 def _config(kind: Any, said: Mapping[str, Any]) -> Any:

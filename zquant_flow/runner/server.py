@@ -87,6 +87,7 @@ class Server:
             "outcomes": list(self._attempts.outcomes.values()),
         }
         stream.send(encode(hello))
+        self._attempts.repeat()  # what was told while nobody listened
 
     def is_client(self, stream: Stream) -> bool:
         return stream is self._client

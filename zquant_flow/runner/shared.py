@@ -62,7 +62,7 @@ class Shared:
 
     def _ask(self, op: str, attempt: Attempt) -> None:
         self._send()
-        frame = {"op": op, "id": attempt.key[0], "attempt": attempt.key[1]}
+        frame = {"op": op, "id": attempt.key[0], "attempt": attempt.key[1], "kind": attempt.ending}
         attempt.handle.stream.send(encode(frame))
 
     def _send(self) -> None:

@@ -77,6 +77,7 @@ class Batch:
     ended: list[Row] = field(default_factory=list)
     progress: list[Row] = field(default_factory=list)
     requests: list[Row] = field(default_factory=list)
+    handles: list[Row] = field(default_factory=list)
     deadlines: list[Row] = field(default_factory=list)
     marks: list[Row] = field(default_factory=list)
     attempts: list[Row] = field(default_factory=list)
@@ -179,6 +180,7 @@ _STATEMENTS: Mapping[str, tuple[Executable, bool]] = {
         False,
     ),
     "requests": (_execution_update("pause_requested", "terminate_requested", was=_ACTIVE), False),
+    "handles": (_execution_update("handle", "checks", was=_ACTIVE), True),
     "deadlines": (_execution_update("deadline_missed", was=_ACTIVE), False),
     "ended": (
         _execution_update(
@@ -286,6 +288,7 @@ _NUMBERED = (
     "paused",
     "progress",
     "requests",
+    "handles",
     "deadlines",
     "ended",
     "marks",

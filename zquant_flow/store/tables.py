@@ -213,6 +213,8 @@ executions = Table(
     Column("marked_by", String(100)),
     Column("marked_time", BigInteger),
     Column("result_size", BigInteger),
+    Column("handle", Text),
+    Column("checks", Integer, nullable=False, server_default=text("0")),
     # A running row without an owner would be driven by nobody and block its task for ever (the origin's fault 12).
     CheckConstraint("status <> 'running' OR owner IS NOT NULL", name="running_is_owned"),
     CheckConstraint(
@@ -222,7 +224,7 @@ executions = Table(
 )
 """`root_id` is the top execution's id, its own for a root; an inline node's `task_id` is its workflow's. `inline` rows stand in
 no task's history: nodes that are defined in their workflow, and successes that a resume took over. `result_size`: the bytes of a
-result that lies in a file (`result_files`); it has no `result` then."""
+result that lies in a file (`result_files`); it has no `result` then. `handle`, `checks`: of an attempt that waits for something elsewhere."""
 
 _LISTED = text("NOT inline")
 LISTED: ColumnElement[bool] = literal_column("NOT executions.inline")

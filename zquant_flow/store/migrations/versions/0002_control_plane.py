@@ -35,6 +35,10 @@ def upgrade() -> None:
     op.add_column("executions", sa.Column("marked_by", sa.String(length=100)))
     op.add_column("executions", sa.Column("marked_time", sa.BigInteger()))
     op.add_column("executions", sa.Column("result_size", sa.BigInteger()))
+    op.add_column("executions", sa.Column("handle", sa.Text()))
+    op.add_column(
+        "executions", sa.Column("checks", sa.Integer(), nullable=False, server_default=sa.text("0"))
+    )
     op.add_column("engines", sa.Column("turn", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("engines", sa.Column("owner", sa.Text(), nullable=False, server_default=""))
     for name in ("slots", "drift"):
