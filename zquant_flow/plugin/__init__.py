@@ -40,6 +40,8 @@ _HOMES = {
     "Schedule": "calendars",
     "Session": "calendars",
     "Config": "contract",
+    "Message": "notifiers",
+    "Notifier": "notifiers",
     "Done": "remote",
     "Executor": "contract",
     "JobFailed": "remote",
