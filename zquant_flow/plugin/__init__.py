@@ -34,19 +34,17 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Calendar": "calendars",
-    "Message": "notifiers",
-    "Notifier": "notifiers",
-    "Panel": "panels",
-    "Schedule": "calendars",
-    "Session": "calendars",
     "Config": "contract",
-    "Message": "notifiers",
-    "Notifier": "notifiers",
     "Done": "remote",
     "Executor": "contract",
     "JobFailed": "remote",
+    "Message": "notifiers",
+    "Notifier": "notifiers",
+    "Panel": "panels",
     "Refused": "policy",
     "RemoteExecutor": "remote",
+    "Schedule": "calendars",
+    "Session": "calendars",
     "hookimpl": "hookspecs",
 }
 
