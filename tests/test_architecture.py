@@ -14,7 +14,7 @@ FLOORS = [
     {"errors", "wording", "complaints"},
     {"core"},
     {"config", "environment", "failpoints", "clock", "logs", "result_files", "plugin", "calendars"},
-    {"definitions", "store", "executors", "backends", "runner"},
+    {"definitions", "store", "executors", "notifiers", "backends", "runner"},
     {"engine"},
     {"api", "web"},
     {"client"},

@@ -25,13 +25,16 @@ from zquant_flow.config import Settings
 from zquant_flow.core import progress, schedule
 from zquant_flow.core.graph import plan_nodes
 from zquant_flow.core.model import OnFailure, TriggerRule, WorkflowType
+from zquant_flow.core.notify import Notice
 from zquant_flow.core.status import FINAL, LEGAL, ScheduleStatus, Status, TriggerType
-from zquant_flow.definitions.forms import PLANNED, NodeForm, TaskForm
+from zquant_flow.definitions.forms import NodeForm, TaskForm
 from zquant_flow.definitions.schema import parse_definition
 from zquant_flow.definitions.yaml_text import read_yaml
 from zquant_flow.executors.context import Context
 from zquant_flow.executors.installed import built_in, installed
+from zquant_flow.notifiers.texts import FACTS
 from zquant_flow.plugin import hookspecs
+from zquant_flow.plugin.channels import Channel
 from zquant_flow.plugin.plugins import Plugins
 from zquant_flow.plugin.sources import Sources
 
@@ -93,6 +96,7 @@ def test_every_setting_is_documented_and_no_other(name: str) -> None:
 def test_documented_defaults_are_those_of_the_settings(name: str) -> None:
     for row in [row for row in rows(text_of(name)) if len(row) == 5][1:]:
         default = Settings.model_fields[words(row[0])[0]].default
+        default = default.model_dump(exclude_defaults=True) if isinstance(default, BaseModel) else default
         shown = f"{default:g}" if isinstance(default, float) else str(default)
         if shown:
             assert words(row[3])[0] == shown
@@ -424,6 +428,31 @@ def test_every_hook_is_documented_and_no_other(name: str) -> None:
     assert set(documented) == hooks
 
 
+@pytest.mark.parametrize("name", ["notifications.md", "zh/notifications.md"])
+@pytest.mark.parametrize("kind", [None, "webhook", "email", "apprise"])
+def test_every_word_of_a_channel_is_documented_and_no_other(name: str, kind: str | None) -> None:
+    whole = "## Channels" if name == "notifications.md" else "## 渠道"
+    text = section(text_of(name), whole if kind is None else f"### {kind}")
+    if kind is None:
+        text = text.partition("### ")[0]
+    model = Channel if kind is None else built_in().notifiers[kind].Config
+    fields = {field.alias or key for key, field in model.model_fields.items()}
+    if kind == "apprise":  # in words, not in a table
+        assert fields <= set(words(text))
+    else:
+        documented = set(column(text)) | ({"password", "password_env"} if kind == "email" else set())
+        assert documented == fields
+
+
+@pytest.mark.parametrize("name", ["notifications.md", "zh/notifications.md"])
+def test_every_notice_and_every_fact_of_a_message_is_documented(name: str) -> None:
+    table = [
+        words(row[0])[0] for row in rows(text_of(name)) if words(row[0]) and words(row[0])[0] in list(Notice)
+    ]
+    assert table == list(Notice)
+    assert set(FACTS) <= set(words(text_of(name)))
+
+
 IN_CONFIG = {
     name: cls for name, cls in built_in().configs.items() if name not in ("command", "python", "example")
 }
@@ -483,11 +512,6 @@ def test_every_key_of_files_is_documented_and_no_other(
         keys = keys - set(TaskForm.model_fields) | (documented & keys)
         keys -= {"task_id"}  # for REST alone: ids differ between installations
     assert documented == keys
-
-
-@pytest.mark.parametrize("name", ["files.md", "zh/files.md"])
-def test_keys_that_are_planned_are_said_not_to_be_available(name: str) -> None:
-    assert set(PLANNED) <= set(words(text_of(name)))
 
 
 # ── every page ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -26,6 +26,7 @@ from pydantic_settings import (
 
 from zquant_flow.complaints import complaint
 from zquant_flow.errors import BadRequest
+from zquant_flow.plugin.channels import NotifySettings
 from zquant_flow.wording import joined, say, spoken
 
 
@@ -40,6 +41,7 @@ class Settings(BaseSettings):
     plugins_dir: Path = Path("plugins")
     plugins: Annotated[list[str], NoDecode] = []
     blocked_plugins: Annotated[list[str], NoDecode] = []
+    backend: Annotated[str, Field(min_length=1, max_length=100)] = "local"
     calendars_dir: Path = Path("calendars")
     data_dir: Path = Path(".zquant-flow")
     database_url: str = ""
@@ -58,6 +60,7 @@ class Settings(BaseSettings):
     retention_days: Annotated[int, Field(ge=0, le=36_500)] = 0
     retention_count: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
     log_retention_days: Annotated[int, Field(ge=0, le=36_500)] = 90
+    notify: NotifySettings = NotifySettings()
     pools: dict[
         Annotated[str, Field(min_length=1, max_length=100)], Annotated[int, Field(ge=0, le=100_000)]
     ] = {}

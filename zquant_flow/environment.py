@@ -6,8 +6,12 @@ Beside `config`, which is too heavy for the first line of a command, the only re
 from __future__ import annotations
 
 import os
+import re
 
 from zquant_flow.wording import Language
+
+RUNNER_MARK = "ZQUANT_FLOW_RUNNER"
+"""Whose attempt a process is: the data folder. A runner that follows a killed one finds what that left by it."""
 
 
 def terminal_language() -> Language:
@@ -31,3 +35,13 @@ def terminal_language() -> Language:
 def failpoint() -> str:
     """Where a fault test wants this process to die; empty for everyone else (`failpoints`)."""
     return os.environ.get("ZQUANT_FLOW_FAILPOINT", "")
+
+
+def secret_variable(name: str) -> str:
+    """The variable that may hold a secret: `db-password` -> `ZQF_SECRET_DB_PASSWORD`."""
+    return f"ZQF_SECRET_{re.sub('[^0-9A-Z]', '_', name.upper())}"
+
+
+def secret_in_environment(name: str) -> str | None:
+    """The secret of that name, as the environment has it."""
+    return os.environ.get(secret_variable(name))

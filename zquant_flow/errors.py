@@ -201,6 +201,12 @@ class Unavailable(ZquantFlowError):
     status = 503
 
 
+class PluginFailed(Unavailable):
+    """A plugin was asked for something, and its own code failed."""
+
+    code = "plugin_failed"
+
+
 class Elsewhere(Unavailable):
     """Another process on this database knows, or decides, that; `engine_id` says which, 0 is whoever leads."""
 

@@ -42,7 +42,7 @@ def test_a_token_made_on_the_folder_opens_the_server(
 
 def test_plugins_are_listed(project: Path, zqf: Zqf) -> None:
     done = zqf("plugins", "list")
-    assert done.lines[0].split() == ["NAME", "VERSION", "FROM", "STATE", "EXECUTORS", "HOOKS"]
+    assert done.lines[0].split() == ["NAME", "VERSION", "FROM", "STATE", "EXECUTORS", "NOTIFIERS", "HOOKS"]
     assert json.loads(zqf("plugins", "list", "--json").out)["plugins"]
 
 

@@ -3,6 +3,7 @@ import time
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import jsonschema_rs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,8 +21,9 @@ from zquant_flow.core.model import (
     decode,
     encode,
 )
-from zquant_flow.definitions.forms import PLANNED, NodeForm, TaskForm
+from zquant_flow.definitions.forms import NodeForm, TaskForm
 from zquant_flow.definitions.schema import DefinitionErrors, json_schema, parse_definition
+from zquant_flow.executors.installed import built_in
 
 
 class Http(BaseModel):
@@ -127,16 +129,13 @@ def test_the_task_type_is_inferred():
 
 
 def test_all_faults_are_told_at_once():
-    found = faults(
-        cronn="x", command=5, timeout="5 parsecs", cron="61 * * * *", notify="a", max_retries=-1, name=""
-    )
+    found = faults(cronn="x", command=5, timeout="5 parsecs", cron="61 * * * *", max_retries=-1, name="")
     assert {field: code for field, (code, _) in found.items()} == {
         "name": "invalid_value",
         "cronn": "unknown_key",
         "command": "invalid_value",
         "timeout": "invalid_value",
         "cron": "invalid_schedule",
-        "notify": "not_available",
         "max_retries": "invalid_value",
     }
 
@@ -154,16 +153,6 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one():
         "did you mean 'retry_interval'?"
         in faults(name="a", command="x", retry_intervall=5)["retry_intervall"][1]
     )
-
-
-@pytest.mark.parametrize("word", sorted(PLANNED))
-def test_what_is_planned_is_refused_rather_than_ignored(word):
-    assert faults(name="a", command="x", **{word: "x"})[word] == (
-        "not_available",
-        f"{word!r} is not available in this version: leave it out",
-    )
-    node = faults(name="w", tasks=[{"name": "a", "command": "x", word: "x"}])
-    assert node[f"tasks.0.{word}"][0] == "not_available"
 
 
 @pytest.mark.parametrize(
@@ -438,11 +427,11 @@ anything = st.recursive(
     | st.sampled_from(["5m", "x", "none", "a:b"]),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from([*NodeForm.model_fields, *PLANNED]), inner, max_size=4)
+        | st.dictionaries(st.sampled_from(list(NodeForm.model_fields)), inner, max_size=4)
     ),
     max_leaves=10,
 )
-keys = st.sampled_from([*TaskForm.model_fields, *PLANNED, "cron_expression", "interval_seconds", "id"])
+keys = st.sampled_from([*TaskForm.model_fields, "cron_expression", "interval_seconds", "id"])
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
@@ -497,6 +486,24 @@ def test_the_schema_for_editors_knows_every_word_of_a_file():
     assert schema["properties"].keys() == TaskForm.model_fields.keys()
     assert schema["additionalProperties"] is False
     assert schema["required"] == ["name"]
+    assert '"null"' not in str(schema)
+
+
+def test_the_schema_for_editors_knows_what_each_executor_takes():
+    schema = json_schema(built_in().configs)
+    check = jsonschema_rs.Draft202012Validator(schema).is_valid
+    for form in ({"name": "a"}, {"name": "a", "tasks": [{"name": "b"}]}):
+        where = form["tasks"][0] if "tasks" in form else form
+        where |= {"executor": "example", "config": {"steps": 3}}
+        assert check(form)
+        where["config"] = {"steps": "{{ params.n }}"}
+        assert check(form)
+        where["config"] = {"steps": "many"}
+        assert not check(form)
+        where["config"] = {"unknown": 1}
+        assert not check(form)
+        where |= {"executor": "of-a-plugin-that-is-not-here"}
+        assert check(form)
     assert '"null"' not in str(schema)
 
 

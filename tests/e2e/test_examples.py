@@ -71,6 +71,8 @@ def test_every_example_is_listed_and_none_has_an_error(client):
         ("sql", "sql.yaml"),
         ("on_csv", "on_file.yaml"),
         ("on_json", "on_file_function.py"),
+        ("told_when_it_fails", "notify.yaml"),
+        ("told_when_this_fails", "notify_function.py"),
     ]:
         assert client.find(name)["source"] == source
 

@@ -56,7 +56,6 @@ def node(name, *dependencies, **keys):
 
 BAD = {
     "unknown key": ({"command": "true", "retires": 3}, "retires"),
-    "key of a later version": ({"command": "true", "notify": "me"}, "notify"),
     "no name": ({"name": None, "command": "true"}, "name"),
     "empty name": ({"name": "", "command": "true"}, "name"),
     "name is a number": ({"name": 5, "command": "true"}, "name"),

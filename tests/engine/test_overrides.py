@@ -92,7 +92,7 @@ def test_an_execution_that_its_node_has_changed_is_not_handed_over(h: Harness) -
     nodes = [command_node("a", task="t", overrides=Overrides(priority=1))]
     [task] = h.define(workflow_task("w", nodes))
     h.operations.trigger(task, actor="me")
-    assert not _stands_alone(h.engine.memory.executions[h.backend.node("a")], h.engine.memory.commands)
+    assert not _stands_alone(h.engine.memory.executions[h.backend.node("a")], h.engine.memory.takers)
 
 
 def test_a_node_takes_a_place_in_the_pool_it_names(h: Harness) -> None:

@@ -193,4 +193,4 @@ def test_what_uses_a_pool_is_driven_by_the_engine_that_counts_it(h: Harness) -> 
     by_name = h.engine.memory.by_name
     for name, alone in (("t", False), ("w", False), ("free", True)):
         run = h.operations.trigger(by_name[name].id, actor="me")
-        assert _stands_alone(h.engine.memory.executions[run], h.engine.memory.commands) is alone
+        assert _stands_alone(h.engine.memory.executions[run], h.engine.memory.takers) is alone

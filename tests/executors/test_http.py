@@ -15,7 +15,8 @@ from tests.executors.web import Answer, Asked, Web, serving
 from tests.runner.client import Runner
 from zquant_flow.executors.context import Context, Terminated
 from zquant_flow.executors.failure import Failure
-from zquant_flow.executors.http import HttpConfig, HttpExecutor
+from zquant_flow.executors.http import HttpExecutor
+from zquant_flow.executors.http_config import HttpConfig
 from zquant_flow.executors.json_path import find, steps_of
 
 

@@ -17,7 +17,8 @@ from tests.runner.client import Runner
 from tests.runner.waiting import until
 from zquant_flow.executors.context import Context
 from zquant_flow.executors.failure import Failure
-from zquant_flow.executors.sql import SqlConfig, SqlExecutor
+from zquant_flow.executors.sql import SqlExecutor
+from zquant_flow.executors.sql_config import SqlConfig
 from zquant_flow.executors.sql_values import plain
 
 THREE = "SELECT 1 AS n, 'a' AS word UNION ALL SELECT 2, 'b' UNION ALL SELECT 3, '中'"

@@ -15,7 +15,8 @@ import pytest
 from tests.runner.client import Runner
 from zquant_flow.executors.context import Context
 from zquant_flow.executors.failure import Failure
-from zquant_flow.executors.ssh import SshConfig, SshExecutor
+from zquant_flow.executors.ssh import SshExecutor
+from zquant_flow.executors.ssh_config import SshConfig
 
 asyncssh = pytest.importorskip("asyncssh", reason="asyncssh is not installed (extra ssh)")
 

@@ -70,7 +70,11 @@ def named(plugins: Plugins, name: str) -> Plugin:
 
 def test_the_built_ins_come_first_and_by_the_same_hook() -> None:
     (plugin,) = built_in().known
-    assert (plugin.name, plugin.state, plugin.hooks) == ("builtin", State.ACTIVE, ("register_executors",))
+    assert (plugin.name, plugin.state, plugin.hooks) == (
+        "builtin",
+        State.ACTIVE,
+        ("register_executors", "register_notifiers"),
+    )
     assert {"command", "python", "example"} <= built_in().executors.keys()
 
 
@@ -82,8 +86,12 @@ def test_a_file_brings_the_executors_that_it_defines(folder: Path, write: Write)
     assert plugins.folder_of(greet) == str(folder)
     assert plugins.folder_of(plugins.executors["command"]) is None
     assert greet().run(None, greet.Config(who="you")) == "hello you"
-    assert named(plugins, "greet") == Plugin(
-        name="greet", source="file greet.py", state=State.ACTIVE, executors=("greet",)
+    found = named(plugins, "greet")
+    assert (found.source, found.version, found.state, found.executors) == (
+        "file greet.py",
+        None,
+        State.ACTIVE,
+        ("greet",),
     )
 
 
@@ -238,7 +246,7 @@ def test_what_is_edited_holds_after_the_next_look_and_the_copy_of_before_stays(
     write("greet.py", GREET)
     snapshots = Snapshots(tmp_path / "data")
     sources = Sources(folder=snapshots.take(folder), entry_points=False)
-    plugged = Plugged(sources, folder=folder, snapshots=snapshots)
+    plugged = Plugged(sources, folder=folder, data_dir=tmp_path / "data")
     told: list[int] = []
     plugged.on_change.append(lambda: told.append(1))
     before = plugged.current

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from zquant_flow import __version__
 from zquant_flow.api import (
     backfills,
+    channels,
     decisions,
     events,
     executions,
@@ -26,6 +27,7 @@ from zquant_flow.api import (
     logs,
     operate,
     planned,
+    plugged,
     pools,
     reference,
     results,
@@ -89,6 +91,8 @@ def create_app(control: Control) -> FastAPI:
         stats,
         tokens,
         pools,
+        plugged,
+        channels,
         hooks,
         system,
     )

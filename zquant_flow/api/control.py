@@ -23,6 +23,8 @@ from zquant_flow.engine.operations import Operations
 from zquant_flow.engine.plugged import Plugged
 from zquant_flow.engine.service import Engine
 from zquant_flow.engine.simulations import Simulations
+from zquant_flow.notifiers.channels import Channels
+from zquant_flow.plugin.channels import NotifySettings
 from zquant_flow.store.database import Database
 from zquant_flow.store.notices import Notices
 from zquant_flow.wording import say
@@ -45,6 +47,7 @@ class Control:
     data_dir: FilePath
     zone: ZoneInfo
     token: str
+    channels: Channels = field(default_factory=lambda: Channels(NotifySettings()))
     locale: str = "en"
     secret: Callable[[], str] = lambda: ""
     """What the secrets of webhooks are made from; asked for when one is needed."""

@@ -16,6 +16,7 @@ _NAMES = {
     "On": "AwaitedEnd",
     "WebhookForm": "Webhook",
     "OnFileForm": "OnFile",
+    "NotifyForm": "Notify",
 }
 _IN_CONFIG = (
     *("command", "python", "shell", "env", "working_dir", "timeout", "isolation", "params"),

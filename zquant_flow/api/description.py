@@ -33,6 +33,7 @@ _TAGS = {
     "events": "What changes, as it changes.",
     "statistics": "Counts, rates and durations.",
     "pools": "Limits that tasks share.",
+    "notifications": "By which ways people are told, and whether they work.",
     "tokens": "Who may ask.",
     "system": "What is installed here, and what could not be loaded.",
     "webhooks": "Where other systems start tasks; what comes there is signed.",

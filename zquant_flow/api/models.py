@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel
 
 from zquant_flow.api.validation import Storable
 from zquant_flow.core.status import Status, WaitingFor
+from zquant_flow.plugin.panels import Block
 from zquant_flow.plugin.plugins import State as PluginState
 
 MAX_ID = 2**63 - 1
@@ -58,6 +59,7 @@ _TASK: dict[str, JsonValue] = {
     "consumes": [],
     "webhook": None,
     "on_file": None,
+    "notify": None,
     "max_active_runs": None,
     "pool": None,
     "jitter": 0.0,
@@ -175,6 +177,7 @@ class TaskOut(BaseModel):
     consumes: list[str]
     webhook: str | None
     on_file: OnFileOut | None
+    notify: dict[str, list[str]] | None
     max_active_runs: int | None
     pool: str | None
     jitter: float
@@ -810,7 +813,7 @@ class ExecutorPage(BaseModel):
 
 
 class PluginOut(BaseModel):
-    """A plugin: where it is from, its version where it is a package, its executors, the hooks it takes part in.
+    """A plugin: where it is from, its version where it is a package, its executors and notifiers, the hooks it takes part in.
 
     `state`: `active`, `failed` (it could not be loaded; `error` says why), `switched_off` (it failed again and again as an observer) or
     `blocked` (by the settings).
@@ -822,11 +825,62 @@ class PluginOut(BaseModel):
     state: PluginState
     error: str | None
     executors: list[str]
+    notifiers: list[str]
     hooks: list[str]
 
 
 class PluginPage(BaseModel):
     plugins: list[PluginOut]
+
+
+class PanelRef(BaseModel):
+    """A panel of a plugin: where it is, and its title."""
+
+    plugin: str
+    name: str
+    title: str
+
+
+class PanelPage(BaseModel):
+    panels: list[PanelRef]
+
+
+class PanelOut(PanelRef):
+    """A panel, and the blocks that it shows now."""
+
+    blocks: list[Block]
+
+
+class ChannelOut(BaseModel):
+    """A channel of the settings, and what became of its messages since this server has started.
+
+    `ready`: whether it can send; `error` says why not, or which template it does without. `waiting`: what it has not looked at yet.
+    """
+
+    name: str
+    type: str
+    ready: bool
+    error: str | None
+    waiting: int
+    sent: int
+    failed: int
+    dropped: int
+    last_success_time: datetime | None
+    last_failure_time: datetime | None
+    last_error: str | None
+
+
+class ChannelPage(BaseModel):
+    channels: list[ChannelOut]
+    total: int
+
+
+class TrialOut(BaseModel):
+    """Whether a test got there; `error` says why not."""
+
+    name: str
+    sent: bool
+    error: str | None
 
 
 class TokenIn(BaseModel):

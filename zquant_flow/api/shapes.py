@@ -21,6 +21,7 @@ from zquant_flow.core.model import (
     encode_for_each,
     encode_overrides,
 )
+from zquant_flow.core.notify import encode_notify
 from zquant_flow.core.params import json_schema
 from zquant_flow.core.status import Status, schedule_status
 from zquant_flow.definitions.json_values import MAX_DEPTH, to_plain
@@ -84,6 +85,7 @@ def task_out(
         "consumes": list(definition.consumes),
         "webhook": definition.webhook.name if definition.webhook else None,
         "on_file": _on_file_out(definition.on_file),
+        "notify": encode_notify(definition.notify) if definition.notify else None,
         "max_active_runs": definition.max_active_runs,
         "pool": definition.action.pool if definition.action else None,
         "jitter": definition.schedule.jitter.total_seconds() if definition.schedule else 0.0,
@@ -317,6 +319,7 @@ def plugin_out(plugin: Plugin) -> dict[str, Any]:
         "state": plugin.state.value,
         "error": plugin.error,
         "executors": plugin.executors,
+        "notifiers": plugin.notifiers,
         "hooks": plugin.hooks,
     }
 

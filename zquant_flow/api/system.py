@@ -88,11 +88,11 @@ def list_engines(control: Ctl) -> Response:
 
 
 @router.get("/schema", operation_id="get_definition_schema", response_model=JsonSchemaOut)
-def get_definition_schema() -> dict[str, Any]:
-    """The JSON Schema of task files, for editors and forms."""
+def get_definition_schema(control: Ctl) -> dict[str, Any]:
+    """The JSON Schema of task files, for editors and forms; with what the executors that are there take."""
     from zquant_flow.definitions.schema import json_schema  # 0.1 s that a start never pays
 
-    return json_schema()
+    return json_schema(control.plugged.configs)
 
 
 @router.get("/plugins", operation_id="list_plugins", response_model=PluginPage)

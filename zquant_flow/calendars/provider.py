@@ -26,6 +26,8 @@ from zoneinfo import ZoneInfo
 from zquant_flow.clock import Clock, SystemClock
 from zquant_flow.core.instants import from_micros
 from zquant_flow.core.sessions import Sessions
+from zquant_flow.plugin.discovery import mark_of
+from zquant_flow.plugin.sources import Sources
 from zquant_flow.wording import restored, say
 
 log = logging.getLogger(__name__)
@@ -61,9 +63,17 @@ class Calendars:
     out of date. `known` and `faults` are values, swapped whole, for any thread. Start and stop may come twice, in any order.
     """
 
-    def __init__(self, data_dir: Path | None, folder: Path, *, clock: Clock | None = None) -> None:
-        """Without `data_dir` nothing is kept."""
+    def __init__(
+        self,
+        data_dir: Path | None,
+        folder: Path,
+        *,
+        clock: Clock | None = None,
+        plugins: Callable[[], Sources] = lambda: Sources(entry_points=False),
+    ) -> None:
+        """Without `data_dir` nothing is kept. `plugins`: which may bring calendars, as they are now."""
         self.folder = folder
+        self._plugins = plugins
         self.known: Mapping[str, Sessions] = MappingProxyType({})
         self.faults: Mapping[str, CalendarFault] = MappingProxyType({})
         self.on_change: Callable[[], None] = lambda: None
@@ -182,7 +192,12 @@ class Calendars:
             self.known, self.faults = MappingProxyType(known), MappingProxyType(faults)
 
     def _asked(self, names: list[str]) -> dict[str, dict[str, Any]]:
-        request = {"names": names, "folder": str(self.folder), "today": self._today()}
+        request = {
+            "names": names,
+            "folder": str(self.folder),
+            "today": self._today(),
+            "plugins": self._plugins().to_json(),
+        }
         command = [sys.executable, "-P", "-m", "zquant_flow.calendars.published"]
         try:
             done = subprocess.run(
@@ -210,6 +225,8 @@ class Calendars:
 
     def _is_stale(self, name: str) -> bool:
         key = self._keys.get(name)
+        if key is not None and key.get("plugins") != self._mark():
+            return True
         if key is None or key["built"] == self._today():
             return False
         sessions = self.known[name]
@@ -224,7 +241,17 @@ class Calendars:
             local = None
         else:
             local = [state.st_size, state.st_mtime_ns]
-        return {"format": FORMAT, "library": _library(), "local": local, "built": self._today()}
+        return {
+            "format": FORMAT,
+            "library": _library(),
+            "local": local,
+            "built": self._today(),
+            "plugins": self._mark(),
+        }
+
+    def _mark(self) -> list[Any]:
+        """What tells whether the plugins are still the same."""
+        return mark_of(self._plugins())
 
     def _cached(self, name: str) -> tuple[Sessions, dict[str, Any]] | None:
         path = self._path(name)

@@ -1,24 +1,31 @@
 """Which sessions do exchange_calendars and a local file publish? Answered in a child process.
 
 The only importer of exchange_calendars, which costs 65 MB and half a second. Reads one JSON object from standard input:
-`{"names": [...], "folder": "...", "today": ordinal}`; writes one JSON line for each name, in order.
+`{"names": [...], "folder": "...", "today": ordinal, "plugins": {...}}`; writes one JSON line for each name, in order.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import os
 import resource
 import stat
 import sys
+from collections.abc import Mapping
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from zquant_flow.calendars.local_file import MAX_BYTES, LocalFault, read_local, refuse_pointless
 from zquant_flow.core.sessions import Sessions, amended
+from zquant_flow.plugin.discovery import find_plugins
+from zquant_flow.plugin.sources import Sources
 from zquant_flow.wording import Message, packed, say
+
+if TYPE_CHECKING:
+    from zquant_flow.plugin.calendars import Calendar, Schedule
 
 EARLIEST = date(1990, 1, 1)
 YEARS_AHEAD = 2
@@ -40,9 +47,29 @@ def main() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES if hard < 0 else min(MEMORY_BYTES, hard), hard))
     request = json.load(sys.stdin)
+    _of_plugins.update(_brought(request["plugins"]))
     for name in request["names"]:
         sys.stdout.write(json.dumps(answer(name, request["folder"], request["today"])) + "\n")
         sys.stdout.flush()
+
+
+_of_plugins: dict[str, Calendar | Schedule] = {}
+"""What plugins bring; filled once, before anything is answered."""
+
+
+def _brought(said: Mapping[str, Any]) -> Mapping[str, Calendar | Schedule]:
+    sources = Sources.from_json(said)
+    if sources.folder is None and not sources.modules and not any(find_plugins(sources)):
+        return {}
+    from zquant_flow.plugin.plugins import load_plugins
+
+    found: dict[str, Calendar | Schedule] = {}
+    with contextlib.redirect_stdout(sys.stderr):  # standard output is for answers
+        plugins = load_plugins(sources, {})
+        for hook in ("register_calendars", "register_schedules"):
+            for _, brought in plugins.each(hook):
+                found = {**brought, **found}  # who came first keeps a name
+    return found
 
 
 def answer(name: str, folder: str, today: int) -> dict[str, Any]:
@@ -74,7 +101,13 @@ def answer(name: str, folder: str, today: int) -> dict[str, Any]:
 
 
 def published(name: str, today: int) -> Sessions:
-    """The sessions that exchange_calendars has. Raises Refused."""
+    """The sessions that a plugin, or exchange_calendars, has. Raises Refused."""
+    if name in _of_plugins:
+        from zquant_flow.plugin.calendars import sessions_of
+
+        last = date(date.fromordinal(today).year + YEARS_AHEAD, 12, 31)
+        with contextlib.redirect_stdout(sys.stderr):
+            return sessions_of(name, _of_plugins[name], EARLIEST, last)
     try:
         import exchange_calendars as library
     except ImportError:
@@ -86,7 +119,7 @@ def published(name: str, today: int) -> Sessions:
         raise Refused("calendar_unavailable", message) from None
     names = library.get_calendar_names(include_aliases=True)
     if name not in names:
-        raise Refused("unknown_calendar", _unknown(name, names))
+        raise Refused("unknown_calendar", _unknown(name, [*names, *_of_plugins]))
     usual = library.get_calendar(name)
     lower, upper = usual.bound_min(), usual.bound_max()
     start = max(lower.date() if lower is not None else EARLIEST, EARLIEST)

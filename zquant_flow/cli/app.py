@@ -10,9 +10,10 @@ from typing import Annotated
 import typer
 
 from zquant_flow import __version__
-from zquant_flow.cli import executions, housekeeping, pools, tokens
+from zquant_flow.cli import executions, housekeeping, notify, pools, tokens
 from zquant_flow.cli import tasks as task_commands
 from zquant_flow.cli.completion import task_names
+from zquant_flow.cli.group import Group
 from zquant_flow.cli.language import t
 from zquant_flow.cli.options import (
     BlockedPlugins,
@@ -33,6 +34,7 @@ from zquant_flow.cli.options import (
 
 app = typer.Typer(
     name="zquant-flow",
+    cls=Group,
     help=t(
         "Drop a YAML or Python file into a folder: it runs on time, exactly once, as a DAG, and can say why."
     ),
@@ -198,9 +200,13 @@ def schema() -> None:
     """The JSON Schema of task files, for editors."""
     import json
 
+    from zquant_flow.config import load_settings
     from zquant_flow.definitions.schema import json_schema
+    from zquant_flow.executors.installed import installed
+    from zquant_flow.plugin.sources import Sources
 
-    typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    configs = installed(Sources.of(load_settings())).configs
+    typer.echo(json.dumps(json_schema(configs), indent=2, ensure_ascii=False))
 
 
 @app.command(help=t("Make up for the past: one execution for each logical time in a span, none twice."))
@@ -368,6 +374,7 @@ app.add_typer(task_commands.app, name="tasks")
 app.add_typer(executions.app, name="executions")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(pools.app, name="pools")
+app.add_typer(notify.app, name="notify")
 app.add_typer(housekeeping.plugins, name="plugins")
 app.add_typer(housekeeping.database, name="db")
 app.add_typer(housekeeping.new, name="new")

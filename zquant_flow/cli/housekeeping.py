@@ -47,7 +47,7 @@ def list_plugins(as_json: Json = False, quiet: Ids = False, server: Server = Non
         print_ids(plugin.name for plugin in page.plugins)
     else:
         print_table(
-            [t("name"), t("version"), t("from"), t("state"), t("executors"), t("hooks")],
+            [t("name"), t("version"), t("from"), t("state"), t("executors"), t("notifiers"), t("hooks")],
             [
                 (
                     plugin.name,
@@ -55,6 +55,7 @@ def list_plugins(as_json: Json = False, quiet: Ids = False, server: Server = Non
                     plugin.source,
                     Cell(plugin.state, _STATES.get(plugin.state, "")),
                     ", ".join(plugin.executors),
+                    ", ".join(plugin.notifiers),
                     ", ".join(plugin.hooks),
                 )
                 for plugin in page.plugins

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from zquant_flow.api.app import create_app
 from zquant_flow.api.calls import Answering
 from zquant_flow.api.control import Control
+from zquant_flow.api.plugged import include_routers
 from zquant_flow.cli.quiet import QuietServer
 
 if TYPE_CHECKING:
@@ -28,12 +29,14 @@ def application(scheduler: Scheduler, token: str, *, serves_only: bool = False) 
         data_dir=settings.data_dir,
         zone=settings.zone,
         token=token,
+        channels=scheduler.channels,
         locale=settings.locale,
         secret=settings.own_secret,
         notices=scheduler.notices,
         serves_only=serves_only,
     )
     app = create_app(control)
+    include_routers(app, control.plugged.current)
     answering = Answering(scheduler.database, scheduler.engine, app)
     if not serves_only:
         scheduler.notices.listen(answering.wake)

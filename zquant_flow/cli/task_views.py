@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zquant_flow.api.models import ExplainOut, FirePage, TaskOut, TaskPage, VersionPage
@@ -67,9 +67,15 @@ def show_task(task: Task, *, as_json: bool) -> None:
             (t("tags"), ", ".join(task.tags)),
             (t("file"), task.source or ""),
             (t("version"), str(task.version)),
+            (t("notify"), _told(task.notify)),
             (t("warnings"), Cell(", ".join(task.warnings), "yellow")),
         ]
     )
+
+
+def _told(notify: Mapping[str, Sequence[str]] | None) -> str:
+    """`on_failure: ops, team; on_retry: ops`."""
+    return "; ".join(f"{word}: {', '.join(channels)}" for word, channels in (notify or {}).items())
 
 
 def show_reasons(explained: ExplainOut, *, as_json: bool) -> None:

@@ -56,7 +56,7 @@ def validate(paths: Sequence[Path], *, tasks_dir: Path | None, as_json: bool) ->
 def calendars_here(settings: Settings) -> Calendars:
     """The trading calendars of this project; kept in its data folder, where that is there."""
     data_dir = settings.data_dir if settings.data_dir.is_dir() else None
-    return Calendars(data_dir, settings.calendars_dir)
+    return Calendars(data_dir, settings.calendars_dir, plugins=lambda: Sources.of(settings))
 
 
 def _of_files(calendars: Calendars) -> list[tuple[str, LoadError]]:

@@ -19,6 +19,7 @@ from zquant_flow.api.models import (
     BulkAction,
     BulkIn,
     BulkOut,
+    ChannelPage,
     ExecutionExplainOut,
     ExecutionOut,
     ExecutionPage,
@@ -26,6 +27,8 @@ from zquant_flow.api.models import (
     ExplainOut,
     FirePage,
     LoadErrorPage,
+    PanelOut,
+    PanelPage,
     PluginPage,
     PoolOut,
     PoolPage,
@@ -39,6 +42,7 @@ from zquant_flow.api.models import (
     TaskStatsPage,
     TokenOut,
     TokenPage,
+    TrialOut,
     TriggeredOut,
     UpcomingPage,
     ValidationOut,
@@ -383,6 +387,22 @@ class SystemCalls(Waiting):
     def list_plugins(self) -> PluginPage:
         """The plugins that are registered."""
         return self._ask(PluginPage, "GET", "/plugins")
+
+    def list_panels(self) -> PanelPage:
+        """The panels that plugins show."""
+        return self._ask(PanelPage, "GET", "/panels")
+
+    def get_panel(self, plugin: str, name: str) -> PanelOut:
+        """What a panel shows now."""
+        return self._ask(PanelOut, "GET", f"/panels/{quote(plugin, safe='')}/{quote(name, safe='')}")
+
+    def list_channels(self) -> ChannelPage:
+        """The channels of the server's settings, and how sending went."""
+        return self._ask(ChannelPage, "GET", "/channels")
+
+    def test_channel(self, name: str) -> TrialOut:
+        """Send a test by a channel; the answer says whether it got there."""
+        return self._ask(TrialOut, "POST", f"/channels/{quote(name, safe='')}/test")
 
     def create_token(self, name: str, *, expires_time: datetime | None = None) -> TokenOut:
         """Make a bearer token; this answer alone has it in clear."""

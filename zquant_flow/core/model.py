@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from zquant_flow.core.approval import Approval, decode_approval, encode_approval
+from zquant_flow.core.notify import Notify, decode_notify, encode_notify
 from zquant_flow.core.params import Param, decode_specs, encode_specs
 from zquant_flow.core.waits import On
 
@@ -231,6 +232,7 @@ class Node:
     """For people: nodes of one group are shown together; `/` nests."""
     approval: Approval | None = None
     """It runs nothing, and waits for an answer."""
+    notify: Notify | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,6 +302,7 @@ class TaskDef:
     """Names of data; it runs when all of them are new."""
     webhook: Webhook | None = None
     on_file: OnFile | None = None
+    notify: Notify | None = None
 
 
 def content_hash(encoded: Mapping[str, Any]) -> str:
@@ -338,6 +341,8 @@ def encode(task: TaskDef) -> dict[str, Any]:
     if task.on_file:
         out["on_file"] = {"glob": task.on_file.glob}
         _put(out["on_file"], "settle", _seconds(task.on_file.settle), None)
+    if task.notify:
+        out["notify"] = encode_notify(task.notify)
     out |= _encode_retry(task.retry)
     if task.schedule:
         out["schedule"] = _encode_schedule(task.schedule)
@@ -372,6 +377,7 @@ def decode(encoded: Mapping[str, Any]) -> TaskDef:
         consumes=tuple(get("consumes", ())),
         webhook=Webhook(**encoded["webhook"]) if "webhook" in encoded else None,
         on_file=_decode_on_file(get("on_file")),
+        notify=decode_notify(encoded["notify"]) if "notify" in encoded else None,
         retry=_decode_retry(encoded),
     )
 
@@ -539,6 +545,8 @@ def _encode_node(node: Node) -> dict[str, Any]:
     _put(out, "group", node.group, "")
     if node.approval:
         out["approval"] = encode_approval(node.approval)
+    if node.notify:
+        out["notify"] = encode_notify(node.notify)
     if node.overrides:
         out["overrides"] = encode_overrides(node.overrides)
     if node.action:
@@ -620,4 +628,5 @@ def _decode_node(encoded: Mapping[str, Any]) -> Node:
         fail_on_partial=get("fail_on_partial", False),
         group=get("group", ""),
         approval=decode_approval(encoded["approval"]) if "approval" in encoded else None,
+        notify=decode_notify(encoded["notify"]) if "notify" in encoded else None,
     )

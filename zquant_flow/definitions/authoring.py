@@ -46,6 +46,7 @@ _NODE_KEYS = frozenset(
             "max_retries",
             "pool",
             "when",
+            "notify",
         ),
         *("retry_interval", "retry_backoff", "priority", "isolation", "trigger_rule"),
     }

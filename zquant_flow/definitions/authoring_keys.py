@@ -41,6 +41,7 @@ class ScheduleKeys(TypedDict, total=False):
     consumes: str | Sequence[str]
     webhook: str | Mapping[str, Any]
     on_file: str | Mapping[str, Any]
+    notify: str | Sequence[str] | Mapping[str, Any]
     max_active_runs: int
     enabled: bool
     params: Mapping[str, Any]

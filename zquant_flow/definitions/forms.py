@@ -37,9 +37,6 @@ from zquant_flow.definitions.durations import parse_duration
 from zquant_flow.definitions.faults import did_you_mean
 from zquant_flow.wording import say
 
-PLANNED = ("notify",)
-"""Words that are reserved, and refused until they do something."""
-
 UNBOUNDED = "none"
 _CALENDAR = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,49}")
 _AT = re.compile(r"(?P<edge>open|close)(?:\s*(?P<sign>[+-])\s*(?P<offset>\S.*))?")
@@ -344,6 +341,37 @@ _BackoffSchema = WithJsonSchema(
 GrowingWait = Annotated[BackoffForm, BeforeValidator(_factor_alone), _BackoffSchema]
 
 
+def _list_of_one(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Names = Annotated[
+    list[Name],
+    BeforeValidator(_list_of_one, json_schema_input_type=Name | list[Name]),
+    Field(min_length=1, max_length=100),
+]
+
+
+class NotifyForm(Form):
+    """Which channels are told of what."""
+
+    on_failure: Names | None = None
+    on_success: Names | None = None
+    on_retry: Names | None = None
+    on_deadline: Names | None = None
+    on_recovery: Names | None = None
+
+
+def _channels_alone(value: Any) -> Any:
+    """Channels without more are told when it fails, and when it succeeds again."""
+    return {"on_failure": value, "on_recovery": value} if isinstance(value, (str, list, tuple)) else value
+
+
+Told = Annotated[
+    NotifyForm, BeforeValidator(_channels_alone, json_schema_input_type=Name | list[Name] | NotifyForm)
+]
+
+
 class ActionForm(Form):
     """What an attempt does, and the bounds around it; shared by tasks and nodes."""
 
@@ -361,11 +389,8 @@ class ActionForm(Form):
     priority: Annotated[int, Field(strict=True, ge=-1_000_000, le=1_000_000)] | None = None
     pool: Name | None = None
     isolation: Isolation | None = None
+    notify: Told | None = None
     params: Params | None = None
-
-
-def _list_of_one(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
 
 
 def _question_alone(value: Any) -> Any:
@@ -409,13 +434,6 @@ class NodeForm(ActionForm):
 
 def _tasks_alone(value: Any) -> Any:
     return {"tasks": value} if isinstance(value, (str, list, tuple)) else value
-
-
-Names = Annotated[
-    list[Name],
-    BeforeValidator(_list_of_one, json_schema_input_type=Name | list[Name]),
-    Field(min_length=1, max_length=100),
-]
 
 
 class AfterForm(Form):

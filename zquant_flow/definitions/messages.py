@@ -10,7 +10,14 @@ from zquant_flow.complaints import complaint
 from zquant_flow.core.expressions import is_template
 from zquant_flow.definitions.clothes import Dressed
 from zquant_flow.definitions.faults import FieldError, Path, did_you_mean
-from zquant_flow.definitions.forms import PLANNED, ApprovalForm, BackoffForm, NodeForm, RuleForm, TaskForm
+from zquant_flow.definitions.forms import (
+    ApprovalForm,
+    BackoffForm,
+    NodeForm,
+    NotifyForm,
+    RuleForm,
+    TaskForm,
+)
 from zquant_flow.wording import joined, say
 
 MAX_FAULTS = 100
@@ -53,6 +60,8 @@ def known_words(path: Path) -> list[str]:
         form = RuleForm
     elif len(path) > 1 and path[0] == "approval":
         form = ApprovalForm
+    elif len(path) > 1 and path[0] == "notify":
+        form = NotifyForm
     return list(form.model_fields)
 
 
@@ -60,9 +69,6 @@ def _fault(error: dict[str, Any], dressed: Dressed) -> FieldError:
     path: Path = error["loc"]
     kind = error["type"]
     if kind == "extra_forbidden":
-        if path[-1] in PLANNED:
-            message = say("{word!r} is not available in this version: leave it out", word=path[-1])
-            return FieldError(dressed.path_of(path), message, "not_available")
         return _unknown(dressed.path_of(path), known_words(path))
     return FieldError(
         dressed.path_of(path), complaint(kind, path, error.get("ctx", {}), error["msg"]), _code(kind)

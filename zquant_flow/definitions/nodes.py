@@ -15,6 +15,7 @@ from zquant_flow.definitions.actions import Executors, build_action, build_retry
 from zquant_flow.definitions.approvals import build_approval
 from zquant_flow.definitions.faults import FieldError, Path, did_you_mean
 from zquant_flow.definitions.forms import UNBOUNDED, NodeForm, TaskForm
+from zquant_flow.definitions.notifications import build_node_notify
 from zquant_flow.definitions.templates import (
     Known,
     check_action,
@@ -136,6 +137,7 @@ class _Builder:
             fail_on_partial=form.fail_on_partial,
             group=form.group or "",
             approval=approval,
+            notify=build_node_notify(form, name, base, self._errors),
         )
 
     def _for_each(self, index: int, form: NodeForm) -> ForEach | None:

@@ -33,6 +33,7 @@ from zquant_flow.definitions.faults import DefinitionErrors, FieldError, Path
 from zquant_flow.definitions.forms import WORKFLOW_KEYS, TaskForm
 from zquant_flow.definitions.json_values import is_plain, to_plain
 from zquant_flow.definitions.nodes import TaskNames, build_workflow
+from zquant_flow.definitions.notifications import build_notify
 from zquant_flow.definitions.params import read_params
 from zquant_flow.definitions.schedules import SCHEDULE_WORDS, build_schedule
 from zquant_flow.definitions.shape import json_schema, validated
@@ -162,6 +163,7 @@ class _Builder:
             consumes=tuple(dict.fromkeys(form.consumes or ())),
             webhook=webhook,
             on_file=on_file,
+            notify=build_notify(form.notify),
             max_active_runs=form.max_active_runs,
             expected_within=form.expected_within,
             action=action,

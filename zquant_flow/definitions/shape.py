@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from zquant_flow.definitions.clothes import Dressed
 from zquant_flow.definitions.faults import FieldError, Path
@@ -87,12 +87,37 @@ def _pruned_node(node: Any, path: Path) -> dict[str, Any]:
 _RUNS = frozenset({"command", "python", "executor", "task", "task_id", "approval"})
 
 
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of the file form, for editors."""
+def json_schema(configs: Mapping[str, type[BaseModel]] | None = None) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of the file form, for editors. `configs`: of executors, whose `config` it describes too."""
     schema = _without_sources(TaskForm.model_json_schema())
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "zquant-flow task or workflow"
+    told = [
+        _told(name, model, schema["$defs"])
+        for name, model in (configs or {}).items()
+        if name not in _OWN_WORDS
+    ]
+    if told:
+        for form in (schema, schema["$defs"]["NodeForm"]):
+            form["allOf"] = told
     return _without_nulls(schema)  # type: ignore[no-any-return]
+
+
+_OWN_WORDS = ("command", "python")
+"""Executors whose config stands in words of their own."""
+_TEMPLATE = {"type": "string", "pattern": r"\{\{"}
+
+
+def _told(executor: str, model: type[BaseModel], defs: dict[str, Any]) -> dict[str, Any]:
+    """What `config` is where a task names this executor; a template may stand for any value. Its own parts go into `defs`."""
+    config = _without_sources(model.model_json_schema(ref_template=f"#/$defs/{executor}.{{model}}"))
+    defs |= {f"{executor}.{name}": part for name, part in config.pop("$defs", {}).items()}
+    for name, field in config.get("properties", {}).items():
+        config["properties"][name] = {"anyOf": [field, _TEMPLATE]}
+    return {
+        "if": {"properties": {"executor": {"const": executor}}, "required": ["executor"]},
+        "then": {"properties": {"config": config}},
+    }
 
 
 def _without_sources(schema: Any) -> Any:

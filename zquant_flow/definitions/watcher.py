@@ -67,14 +67,16 @@ class Watcher:
         on_state: Callable[[Doubt | None], None] | None = None,
         polling: bool | None = None,
         clock: Clock | None = None,
+        tells: bool = True,
     ) -> None:
         """`known`: the files that are loaded, with the stat they had (inode 0: any; None: read them again).
 
         `on_state`: told when `unavailable` changes. `polling`: scans alone; None finds out by the file system.
+        `tells`: whether the log says that tasks are not believed to be gone; of a folder of other things it would be wrong.
         """
         self._dir, self._on_change = tasks_dir, on_change
         self._rescan_interval, self._poll_interval = rescan_interval, poll_interval
-        self._on_state = on_state
+        self._on_state, self._tells = on_state, tells
         self._polling = polling
         self._clock = clock or SystemClock()
         self._folder = Folder(
@@ -179,7 +181,8 @@ class Watcher:
             self._trusted = self._identity()
         if doubt is not self._told:
             self._told = doubt
-            self._warn(doubt)
+            if self._tells:
+                self._warn(doubt)
             if self._on_state is not None:
                 self._on_state(doubt)
 

@@ -38,6 +38,7 @@ _ORDER = [
     "produces",
     "webhook",
     "on_file",
+    "notify",
     "max_active_runs",
     "enabled",
     "params",

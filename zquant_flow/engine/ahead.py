@@ -10,22 +10,23 @@ import fcntl
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from zquant_flow.backends.local import LocalBackend
 from zquant_flow.config import Settings
 from zquant_flow.definitions.loader import Loader
-from zquant_flow.errors import DataFolderInUse, Unavailable
+from zquant_flow.errors import BadRequest, DataFolderInUse, Unavailable
 from zquant_flow.plugin.snapshots import Snapshots
 from zquant_flow.plugin.sources import Sources
-from zquant_flow.wording import say
+from zquant_flow.wording import joined, say
 
 
 @dataclass(slots=True)
 class Ahead:
     """The parts that have processes of their own, and the lock they need."""
 
-    backend: LocalBackend
+    backend: Any
+    """What `engine.worker.Backend` says, with `launch` and `attach`."""
     loader: Loader
     plugins: Sources
     lock: Locks | None = None
@@ -35,7 +36,7 @@ class Ahead:
         """The parts, made and not started."""
         plugins = copied(Sources.of(settings), Snapshots(settings.data_dir))
         loader = Loader(settings.tasks_dir, timezone=settings.zone.key, plugins=plugins)
-        return cls(LocalBackend(settings.data_dir), loader, plugins)
+        return cls(backend_of(settings, plugins), loader, plugins)
 
     @classmethod
     def launched(cls, settings: Settings) -> Ahead:
@@ -45,6 +46,26 @@ class Ahead:
         ahead.backend.launch()
         ahead.loader.start()
         return ahead
+
+
+def backend_of(settings: Settings, plugins: Sources) -> Any:
+    """The backend of the settings: our own, or one that a plugin brings. Raises BadRequest for one that nobody has."""
+    if settings.backend == "local":
+        return LocalBackend(settings.data_dir)
+    from zquant_flow.executors.installed import installed  # 0.1 s that others pay later, beside the processes
+
+    known = {"local"}
+    for _, backends in installed(plugins).each("register_backends"):
+        if settings.backend in backends:
+            return backends[settings.backend](settings)
+        known |= backends.keys()
+    raise BadRequest(
+        say(
+            "there is no backend {name!r}: known are {known}",
+            name=settings.backend,
+            known=joined(", ", sorted(known)),
+        )
+    )
 
 
 def copied(sources: Sources, snapshots: Snapshots) -> Sources:

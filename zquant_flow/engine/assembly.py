@@ -19,10 +19,11 @@ from zquant_flow.engine.filewatch import FileWatch
 from zquant_flow.engine.folder import TasksFolder
 from zquant_flow.engine.housekeeping import Housekeeping, Policy, hidden_tasks
 from zquant_flow.engine.mirror import Mirror
+from zquant_flow.engine.notifying import Notifying, links
 from zquant_flow.engine.operations import Operations
 from zquant_flow.engine.plugged import Plugged
 from zquant_flow.engine.service import Engine
-from zquant_flow.plugin.snapshots import Snapshots
+from zquant_flow.notifiers.channels import Channels
 from zquant_flow.store.clock import DatabaseClock
 from zquant_flow.store.database import UNREADABLE, Database
 from zquant_flow.store.notices import Notices
@@ -49,6 +50,7 @@ class Scheduler:
     drift: Drift
     files: FileWatch | None
     notices: Notices
+    channels: Channels
     _lock: Locks | None = None
     _heir: threading.Thread | None = None
     _duties: threading.Lock = field(default_factory=threading.Lock)
@@ -123,6 +125,7 @@ class Scheduler:
         self.engine.calendars.stop()
         self.folder.stop()
         self.engine.stop(keep_attempts=keep_attempts)
+        self.channels.stop()
         self.database.close()
         if self._lock is not None:
             self._lock.close()
@@ -144,7 +147,7 @@ def assemble(
     """
     ahead = ahead or Ahead.of(settings)
     database = Database(settings.database)
-    plugged = Plugged(ahead.plugins, folder=settings.plugins_dir, snapshots=Snapshots(settings.data_dir))
+    plugged = Plugged(ahead.plugins, folder=settings.plugins_dir, data_dir=settings.data_dir)
     engine = Engine(
         database=database,
         backend=ahead.backend.attach,
@@ -160,7 +163,7 @@ def assemble(
         shutdown_grace=settings.shutdown_grace,
         fires=fires,
         rests=rests,
-        calendars=Calendars(settings.data_dir, settings.calendars_dir),
+        calendars=Calendars(settings.data_dir, settings.calendars_dir, plugins=lambda: plugged.sources),
     )
     notices = Notices(database)
     notices.listen(engine.hear)
@@ -175,10 +178,21 @@ def assemble(
         watch=watch,
         judged=plugged.judges,
     )
+    channels = Channels(
+        settings.notify,
+        data_dir=settings.data_dir,
+        language=settings.locale,
+        zone=settings.zone,
+        link=links(settings),
+    )
+    channels.use(plugged.current.notifiers)
+    if channels.names:
+        engine.observing.own = {"notifying": Notifying(channels, engine, operations, database).hooks}
     engine.observing.on_off = plugged.switch_off
     engine.observing.use(plugged.current)
     plugged.on_change += [
         engine.take_plugins,
+        lambda: channels.use(plugged.current.notifiers),
         lambda: engine.observing.use(plugged.current),
         lambda: folder.use_plugins(plugged.sources, judge=plugged.judges),
     ]
@@ -198,6 +212,7 @@ def assemble(
             delete_tasks=hidden_tasks(engine),
         ),
         notices=notices,
+        channels=channels,
         files=FileWatch(operations, database, settings.tasks_dir, SystemClock(), now=engine.now)
         if watch and fires
         else None,

@@ -92,7 +92,7 @@ class Letters:
         if (
             not self._lease.others
             or not self._lease.leads
-            or not _stands_alone(execution, self._memory.commands)
+            or not _stands_alone(execution, self._memory.takers)
         ):
             return False
         engine = self._roomiest(_places(execution.definition))

@@ -264,8 +264,8 @@ class Memory:
     epoch: int
     clock: Clock
     last_id: int
-    commands: frozenset[str] = frozenset({"command"})
-    """The executors that are carried out as commands."""
+    takers: frozenset[str] = frozenset({"command"})
+    """The executors that get the results of the nodes before them."""
     tasks: dict[int, Task] = field(default_factory=dict)
     by_name: dict[str, Task] = field(default_factory=dict)
     archived: dict[int, Task] = field(default_factory=dict)

@@ -10,12 +10,14 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from zquant_flow.definitions.registry import Entry, Registry
 from zquant_flow.engine.transitions import Identity, Transitions
-from zquant_flow.plugin.events import DefinitionChange
+from zquant_flow.logs import log_path
+from zquant_flow.plugin.events import AttemptEnd, DefinitionChange
 from zquant_flow.plugin.plugins import Plugins
 from zquant_flow.store.batch import Batch
 from zquant_flow.store.database import Database
@@ -23,7 +25,7 @@ from zquant_flow.store.queries import identities
 
 log = logging.getLogger(__name__)
 
-GATHER_SECONDS = 0.02
+GATHER_SECONDS = 0.1
 """So long the next batches are waited for: facts come in tens and hundreds while there is much to tell."""
 DRAIN_SECONDS = 2.0
 """So long a stop waits for all observers to hear the last."""
@@ -138,17 +140,20 @@ class Observing:
         database: Database,
         registry: Callable[[], Registry],
         task_name: Callable[[int], str],
+        data_dir: Path,
     ) -> None:
-        """`task_name`: of a task's id, from any thread."""
-        self._registry = registry
+        """`task_name`: of a task's id, from any thread. `data_dir`: where logs are."""
+        self._registry, self._data_dir = registry, str(data_dir)
         self.on_off: Callable[[str, str], None] = lambda name, why: None
         """Told the name of a plugin that is switched off, and why, in that plugin's thread."""
-        self._transitions = Transitions(task_name, lambda ids: _identities(database, ids))
+        self._transitions = Transitions(task_name, lambda ids: _identities(database, ids, task_name))
         self._batches: deque[Batch] = deque()
         self._news = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._observers: list[Observer] = []
+        self.own: Mapping[str, Mapping[str, Callable[[Facts], None]]] = {}
+        """What of the server itself listens: hooks, by a name for the thread. Set before `use`."""
         self._told = Registry()
 
     @property
@@ -195,9 +200,25 @@ class Observing:
             for implementation in plugins.implementations(hook):
                 call = _calling(implementation.function, bool(implementation.argnames))
                 found.setdefault(implementation.plugin_name, {})[hook] = call
+        for name, sinks in plugins.each("register_log_sinks"):
+            hooks = found.setdefault(name, {})
+            hooks["attempts_ended"] = _also(hooks.get("attempts_ended"), self._to_sinks(sinks))
         return (
-            Observer(name, hooks, lambda name, why: self.on_off(name, why)) for name, hooks in found.items()
+            Observer(name, hooks, lambda name, why: self.on_off(name, why))
+            for name, hooks in (*self.own.items(), *found.items())
         )
+
+    def _to_sinks(self, sinks: Sequence[Callable[[AttemptEnd, Path], None]]) -> Callable[[Facts], None]:
+        """Give the sinks the log of each attempt that has one here."""
+
+        def give(ends: Facts) -> None:
+            for end in ends:
+                path = Path(log_path(self._data_dir, end.execution_id, end.attempt))
+                if path.exists():
+                    for sink in sinks:
+                        sink(end, path)
+
+        return give
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -245,22 +266,36 @@ def _changed(what: Any, entry: Entry) -> DefinitionChange:
     return DefinitionChange(what, entry.id, entry.name, entry.version, entry.source, entry.definition)
 
 
+def _also(first: Callable[[Facts], None] | None, then: Callable[[Facts], None]) -> Callable[[Facts], None]:
+    """Both, one after the other."""
+    if first is None:
+        return then
+
+    def both(facts: Facts) -> None:
+        first(facts)
+        then(facts)
+
+    return both
+
+
 def _calling(function: Callable[..., Any], takes_facts: bool) -> Callable[[Facts], None]:
     return function if takes_facts else lambda facts: function()
 
 
-def _identities(database: Database, ids: Iterable[int]) -> Mapping[int, Identity]:
-    return {
-        row.id: Identity(
+def _identities(
+    database: Database, ids: Iterable[int], task_name: Callable[[int], str]
+) -> Mapping[int, tuple[Identity, int]]:
+    found = {}
+    for row in identities(database, ids):
+        identity = Identity(
             row.task_id,
+            task_name(row.task_id),
             row.root_id,
             row.parent_execution_id,
             row.node,
             row.inline,
             row.trigger_type,
             row.logical_time,
-            None,
-            row.retry_count + 1,
         )
-        for row in identities(database, ids)
-    }
+        found[row.id] = identity, row.retry_count + 1
+    return found

@@ -91,13 +91,7 @@ class Orders:
         if action.executor in plugins.command_lines:
             order["executor"] = "command"
             order["config"] = self._command(action, execution)
-            results, filed, left_out = passed(execution)
-            if results:
-                order["results"] = results
-            if filed:
-                order["filed"] = self._paths(filed)
-            if left_out:
-                order["left_out"] = left_out
+            self._pass_results(order, execution, "filed")
         else:
             if sessions:
                 order["sessions"] = sessions
@@ -116,7 +110,19 @@ class Orders:
             if action.executor != "python":
                 order["config"] = self._config(action, execution)
                 self._name_class(order, action)
+            if action.executor in plugins.takers:
+                self._pass_results(order, execution, "result_files")
         return order
+
+    def _pass_results(self, order: Order, execution: Execution, files: str) -> None:
+        """What the nodes before it have given: as JSON, and the paths of large ones under `files`."""
+        results, filed, left_out = passed(execution)
+        if results:
+            order["results"] = results
+        if filed:
+            order[files] = self._paths(filed)
+        if left_out:
+            order["left_out"] = left_out
 
     def _paths(self, filed: Mapping[str, Filed]) -> dict[str, list[str]]:
         return {name: self._large.paths(result) for name, result in filed.items()}

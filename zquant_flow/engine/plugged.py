@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,6 +15,7 @@ from zquant_flow.executors.installed import installed
 from zquant_flow.plugin.plugins import State
 from zquant_flow.plugin.snapshots import Snapshots
 from zquant_flow.plugin.sources import Sources
+from zquant_flow.runner.secrets import SOURCES_FILE
 
 log = logging.getLogger(__name__)
 
@@ -24,15 +26,26 @@ class Plugged:
     The watcher's thread reads the folder anew; `start` and `stop` may come twice, in any order.
     """
 
-    def __init__(self, sources: Sources, *, folder: Path, snapshots: Snapshots) -> None:
-        """`sources`: with a copy of the `folder` as it is now; copies of later times are among the `snapshots` too."""
-        self._folder, self._snapshots = folder, snapshots
+    def __init__(self, sources: Sources, *, folder: Path, data_dir: Path) -> None:
+        """`sources`: with a copy of the `folder` as it is now; copies of later times stand in the data folder too."""
+        self._folder, self._data_dir = folder, data_dir
+        self._snapshots = Snapshots(data_dir)
         self._watcher: Watcher | None = None
         self.sources = sources
         self.current = installed(sources)
         self.on_change: list[Callable[[], None]] = []
         """Called after a change, in the watcher's thread."""
         self._report()
+
+    def tell_workers(self) -> None:
+        """Let workers know where secrets are kept. Raises OSError where that can't be written."""
+        path = self._data_dir / SOURCES_FILE
+        if not self.current.implementations("register_secret_backends"):
+            path.unlink(missing_ok=True)
+            return
+        beside = path.with_suffix(".new")
+        beside.write_text(json.dumps(self.sources.to_json()))
+        beside.rename(path)
 
     @property
     def configs(self) -> Mapping[str, type[BaseModel]]:
@@ -46,8 +59,9 @@ class Plugged:
 
     def start(self) -> None:
         """Watch the folder from now on; what has changed since it was copied is found first."""
+        self.tell_workers()
         if self._watcher is None:
-            self._watcher = Watcher(self._folder, lambda changes: self.look())
+            self._watcher = Watcher(self._folder, lambda changes: self.look(), tells=False)
             self._watcher.start()
 
     def stop(self) -> None:
@@ -68,6 +82,7 @@ class Plugged:
         self.current = installed(self.sources)
         log.info("the plugins folder %s was read anew", self._folder, extra={"action": "plugins_read"})
         self._report()
+        self.tell_workers()
         for listener in self.on_change:
             listener()
 

@@ -158,7 +158,7 @@ class Engine:
         self.events = Events(database, self.memory, self.lifecycle)
         self.lifecycle.on_end = self.events.ended
         self.registered = Registered(database)
-        self.observing = Observing(database, lambda: self.registrar.registry, self._task_name)
+        self.observing = Observing(database, lambda: self.registrar.registry, self._task_name, data_dir)
         self.pools = Pools(database, self.memory, self._dispatcher, pools or {})
         self.situations = Situations(self.memory, self._dispatcher, self.pools)
         self.registrar = Registrar(
@@ -356,11 +356,11 @@ class Engine:
         return replace(self.scheduler.times, calendars=self.calendars.known)
 
     def take_plugins(self) -> None:
-        """Plugins have changed: what runs as a command is another set, from the next turn on."""
+        """Plugins have changed: those whose executors take results are others, from the next turn on."""
         self._post(self._note_plugins)
 
     def _note_plugins(self) -> None:
-        self.memory.commands = self._plugins().command_lines
+        self.memory.takers = self._plugins().takers
 
     def take_calendars(self) -> None:
         """Calendars have changed: what follows them is looked at again, in the engine's thread."""

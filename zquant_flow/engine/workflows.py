@@ -128,6 +128,7 @@ class Workflows:
         self.read: Callable[[Filed], Filed] = lambda filed: filed
         """Reads a result that lies in a file, where nobody has done so beside the engine's thread."""
         self._plans: dict[tuple[int, int], _Planned] = {}
+        self._planned_with = memory.takers
         self._begun: dict[int, tuple[Run, Step]] = {}
         """Runs that were made aside, with what they begin with."""
         self._behind: dict[int, Execution] = {}
@@ -169,12 +170,15 @@ class Workflows:
     def _plan(self, execution: Execution, workflow: Workflow) -> _Planned:
         """Its plan, the nodes whose results others name, those that are looked into here, and those that commands wait for."""
         key = (execution.task.id, execution.version)
+        if self._planned_with is not self._memory.takers:  # plugins have changed
+            self._planned_with = self._memory.takers
+            self._plans.clear()
         found = self._plans.get(key)
         if found is None:
             plan = plan_workflow(workflow)
             named = frozenset().union(*map(nodes_looked_into, workflow.nodes))
-            commands = self._memory.commands
-            found = plan, _wanted(workflow, named), named, before_commands(workflow, plan, commands)
+            takers = self._memory.takers
+            found = plan, _wanted(workflow, named), named, before_commands(workflow, plan, takers)
             if len(self._plans) > PLANS_KEPT:
                 self._plans.clear()
             self._plans[key] = found

@@ -1,4 +1,4 @@
-"""Which executors come with zquant-flow? They register like anyone's."""
+"""Which executors and notifiers come with zquant-flow? They register like anyone's."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from zquant_flow.executors.python import PythonExecutor
 from zquant_flow.executors.script import ScriptExecutor
 from zquant_flow.executors.sql import SqlExecutor
 from zquant_flow.executors.ssh import SshExecutor
+from zquant_flow.notifiers.by_apprise import AppriseNotifier
+from zquant_flow.notifiers.mail import EmailNotifier
+from zquant_flow.notifiers.webhook import WebhookNotifier
 from zquant_flow.plugin.contract import Executor
 from zquant_flow.plugin.hookspecs import hookimpl
+from zquant_flow.plugin.notifiers import Notifier
 
 
 @hookimpl
@@ -28,3 +32,8 @@ def register_executors() -> Sequence[type[Executor]]:
         SqlExecutor,
         SshExecutor,
     ]
+
+
+@hookimpl
+def register_notifiers() -> Sequence[type[Notifier]]:
+    return [WebhookNotifier, EmailNotifier, AppriseNotifier]

@@ -6,19 +6,27 @@ does nothing.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
+
+from zquant_flow.environment import RUNNER_MARK, secret_in_environment, secret_variable
+from zquant_flow.executors.failure import Failure
 
 if TYPE_CHECKING:
     import logging
     from datetime import date, datetime
+    from pathlib import Path
 
     from zquant_flow.logs import AttemptLog
 
 T = TypeVar("T")
+
+OUTPUTS = "outputs"
+"""The folder of the data folder for what lasts as long as an attempt."""
 
 MOST_HANDLE = 64 * 1024
 """Characters of a handle."""
@@ -63,15 +71,20 @@ class Context:
     """
 
     __slots__ = (
+        "_began",
         "_cancelled",
+        "_find_secret",
         "_handle",
         "_link",
         "_logical_time",
+        "_order",
         "_reported",
+        "_results",
         "_sessions",
         "_state_from",
         "_state_path",
         "_stood_still",
+        "_temporary",
         "attempt",
         "event",
         "execution_id",
@@ -86,8 +99,18 @@ class Context:
     )
 
     def __init__(
-        self, order: Mapping[str, Any], link: Link | None = None, log: AttemptLog | None = None
+        self,
+        order: Mapping[str, Any],
+        link: Link | None = None,
+        log: AttemptLog | None = None,
+        find_secret: Callable[[str], str | None] = secret_in_environment,
     ) -> None:
+        """`find_secret`: finds one by its name."""
+        self._find_secret = find_secret
+        self._order = order
+        self._began = time.time()
+        self._results: Mapping[str, Any] | None = None
+        self._temporary: str | None = None
         self.execution_id: int = order.get("id", 0)
         self.attempt: int = order.get("attempt", 1)
         self.task: str = order.get("task") or ""
@@ -146,6 +169,50 @@ class Context:
         import logging
 
         return logging.getLogger(self.task or "task")
+
+    @property
+    def results(self) -> Mapping[str, Any]:
+        """The results of the nodes that this one waits for, by their names; for executors with `takes_results`, empty for others."""
+        if self._results is None:
+            self._results = _read_results(self._order)
+        return self._results
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When the timeout of the attempt is over, aware, in UTC; None without one. Time in which it is paused comes on top."""
+        timeout = self._order.get("timeout")
+        if timeout is None:
+            return None
+        from datetime import UTC, datetime, timedelta
+
+        return datetime.fromtimestamp(self._began, UTC) + timedelta(seconds=timeout)
+
+    @property
+    def temporary_folder(self) -> Path:
+        """A folder for this attempt alone, which is removed with all that is in it when the attempt, or this look of it, is over."""
+        from pathlib import Path
+
+        if self._temporary is None:
+            self._temporary = _new_folder(self._order)
+        return Path(self._temporary)
+
+    def clean_up(self) -> None:
+        """Remove what stood for this attempt alone."""
+        if self._temporary is not None:
+            import shutil
+
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._temporary = None
+
+    def secret(self, name: str) -> str:
+        """A secret, from the backends of plugins or from `ZQF_SECRET_NAME` in the server's environment; the attempt fails where nobody has it."""
+        found = self._find_secret(name)
+        if found is None:
+            variable = secret_variable(name)
+            raise Failure(
+                "secret_missing", f"there is no secret {name!r}: no plugin has it, and {variable} is not set"
+            )
+        return found
 
     @property
     def cancelled(self) -> threading.Event:
@@ -323,6 +390,32 @@ def enter(context: Context) -> None:
 def active() -> Context | None:
     """The current attempt, None outside of one."""
     return _current.get()
+
+
+def _read_results(order: Mapping[str, Any]) -> Mapping[str, Any]:
+    """As the order has them: JSON, and paths of large ones."""
+    import json
+
+    from zquant_flow.result_files import open_first
+
+    found = {name: json.loads(text) for name, text in (order.get("results") or {}).items()}
+    for name, paths in (order.get("result_files") or {}).items():
+        try:
+            with open_first(paths) as file:
+                found[name] = json.load(file)
+        except (OSError, ValueError) as exc:
+            raise Failure("result_missing", f"the result of {name!r} can't be read: {exc}") from exc
+    return found
+
+
+def _new_folder(order: Mapping[str, Any]) -> str:
+    """In the data folder, where a runner removes what a killed one has left; in the system's without one."""
+    import tempfile
+
+    place = os.environ.get(RUNNER_MARK)
+    within = os.path.join(place, OUTPUTS) if place else None
+    name = f"{order.get('id', 0)}-{order.get('attempt', 1)}-"
+    return tempfile.mkdtemp(prefix=name, dir=within if within and os.path.isdir(within) else None)
 
 
 def _length(iterable: object) -> int | None:

@@ -21,7 +21,7 @@ import httpx
 from zquant_flow.executors import json_path
 from zquant_flow.executors.context import Context
 from zquant_flow.executors.failure import Failure
-from zquant_flow.executors.http import Auth, HttpConfig, Until
+from zquant_flow.executors.http_config import Auth, HttpConfig, Until
 
 BODY_LIMIT = 64 * 1024 * 1024
 """Bytes of an answer that are read into memory; what is larger is for `save_to`."""

@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from zquant_flow.executors.context import Context, Terminated
 from zquant_flow.executors.failure import Failure
-from zquant_flow.executors.sql import SqlConfig
+from zquant_flow.executors.sql_config import SqlConfig
 from zquant_flow.executors.sql_files import Row, sink
 from zquant_flow.executors.sql_values import plain
 

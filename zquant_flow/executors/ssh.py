@@ -1,38 +1,14 @@
-"""How is a command on another machine described? `ssh_session` runs it."""
+"""Which executor is `ssh`? `ssh_config` says what a task tells it, `ssh_session` does the work in the worker."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from zquant_flow.executors.ssh_config import SshConfig
 from zquant_flow.plugin.contract import Executor
 
 if TYPE_CHECKING:
     from zquant_flow.executors.context import Context
-
-Text = Annotated[str, Field(min_length=1)]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-
-
-class SshConfig(BaseModel):
-    """Who is not said in `username` is whom OpenSSH would take; `known_hosts: false` believes any host."""
-
-    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True, defer_build=True)
-
-    host: Text
-    port: Annotated[int, Field(ge=1, le=65_535)] | None = None
-    username: Text | None = None
-    key_file: Text | None = None
-    passphrase_env: Text | None = None
-    password_env: Text | None = None
-    agent: bool = True
-    known_hosts: Text | Literal[False] | None = None
-    command: Text
-    environment: dict[Text, str] = {}
-    input: str | None = None
-    connect_seconds: Seconds = 30
-    keepalive_seconds: Seconds = 15
 
 
 class SshExecutor(Executor):

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TextIO
 
 from zquant_flow.executors.failure import Failure, library
-from zquant_flow.executors.ssh import SshConfig
+from zquant_flow.executors.ssh_config import SshConfig
 
 TAIL = 4000
 """Characters of standard output that are kept for the result."""

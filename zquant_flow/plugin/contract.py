@@ -29,6 +29,9 @@ class Executor:
     isolation: ClassVar[Isolation | str] = "process"
     """What holds for tasks that don't say: `process`, or `thread` for work that only waits for others."""
 
+    takes_results: ClassVar[bool] = False
+    """Whether `context.results` has the results of the nodes before."""
+
     def run(self, context: Any, config: Any) -> Any:
         """Do the work and return a JSON value; raise to fail. May be `async`. `context` is `zquant_flow.Context`."""
         raise NotImplementedError(f"executor {self.name!r} has no run()")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zquant_flow.plugin.namespace import module_name, open_folder
 from zquant_flow.plugin.sources import Sources
 from zquant_flow.wording import say
 
 if TYPE_CHECKING:
-    from importlib.metadata import Distribution
+    from importlib.metadata import EntryPoint
 
 GROUP = "zquant_flow"
 MENTION = b"zquant_flow"
@@ -23,10 +23,13 @@ MENTION = b"zquant_flow"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A plugin that may be loaded: `load` imports it and may raise anything. `source` says in words where it is from."""
+    """A plugin that may be loaded: `load` imports it and may raise anything. `source` says in words where it is from.
+
+    Source and version are asked for when somebody looks: to read them costs as much as to load a small plugin.
+    """
 
     name: str
-    source: str
+    source: Callable[[], str]
     load: Callable[[], object]
     version: Callable[[], str | None] = lambda: None
 
@@ -38,25 +41,46 @@ def find_plugins(sources: Sources) -> Iterator[Found]:
     if sources.folder is not None:
         yield from _of_folder(sources.folder)
     for name in sources.modules:
-        yield Found(name=name, source=say("module {name}", name=name), load=_importing(name))
+        yield Found(name=name, source=partial(_module, name), load=_importing(name))
+
+
+def mark_of(sources: Sources) -> list[Any]:
+    """JSON that differs where other plugins would be found: the sources, and the versions of packages. A copied folder has a name for each content."""
+    return [sources.to_json(), _versions() if sources.entry_points else []]
+
+
+@cache
+def _versions() -> list[Any]:
+    """Of the installed ones; they stay the same as long as a process."""
+    return [[found.name, found.version()] for found in _installed()]
 
 
 def _installed() -> Iterator[Found]:
     from importlib.metadata import entry_points
 
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-        dist = point.dist
-        package = dist.name if dist is not None else point.value
         yield Found(
             name=point.name,
-            source=say("package {name}", name=package),
+            source=partial(_package, point),
             load=point.load,
-            version=partial(_version, dist),
+            version=partial(_version, point),
         )
 
 
-def _version(dist: Distribution | None) -> str | None:
-    return None if dist is None else dist.version
+def _package(point: EntryPoint) -> str:
+    return say("package {name}", name=point.value if point.dist is None else point.dist.name)
+
+
+def _version(point: EntryPoint) -> str | None:
+    return None if point.dist is None else point.dist.version
+
+
+def _file(name: str) -> str:
+    return say("file {name}", name=name)
+
+
+def _module(name: str) -> str:
+    return say("module {name}", name=name)
 
 
 def _of_folder(folder: Path) -> Iterator[Found]:
@@ -68,9 +92,7 @@ def _of_folder(folder: Path) -> Iterator[Found]:
         if path.name.startswith((".", "_")) or not _is_plugin(path):
             continue
         name = path.name.removesuffix(".py")
-        yield Found(
-            name=name, source=say("file {name}", name=path.name), load=_importing_from(str(folder), name)
-        )
+        yield Found(name=name, source=partial(_file, path.name), load=_importing_from(str(folder), name))
 
 
 def _is_plugin(path: Path) -> bool:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property, partial
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, TypeVar
 
 import pluggy
@@ -22,12 +22,14 @@ from zquant_flow.plugin import hookspecs
 from zquant_flow.plugin.contract import Executor
 from zquant_flow.plugin.discovery import Found, find_plugins
 from zquant_flow.plugin.namespace import in_folder
+from zquant_flow.plugin.notifiers import Notifier
 from zquant_flow.plugin.sources import Sources
 from zquant_flow.wording import joined, say
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Brought = TypeVar("Brought", Executor, Notifier)
 
 
 class State(StrEnum):
@@ -50,13 +52,26 @@ class PluginFault(Exception):
 class Plugin:
     """What is known of one. `error` of an active one: what of it was left out."""
 
-    name: str
-    source: str
+    found: Found
     state: State
-    version: str | None = None
     executors: tuple[str, ...] = ()
+    notifiers: tuple[str, ...] = ()
     hooks: tuple[str, ...] = ()
     error: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.found.name
+
+    @property
+    def source(self) -> str:
+        """In words, where it is from."""
+        return self.found.source()
+
+    @property
+    def version(self) -> str | None:
+        """That of its package; None of a file or module."""
+        return self.found.version()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +82,7 @@ class Plugins:
     executors: Mapping[str, type[Executor]]
     folder: str | None
     manager: pluggy.PluginManager
+    notifiers: Mapping[str, type[Notifier]] = field(default_factory=dict)
 
     @property
     def configs(self) -> Mapping[str, type[BaseModel]]:
@@ -81,6 +97,11 @@ class Plugins:
             for name, cls in self.executors.items()
             if name == "command" or cls.command_line is not Executor.command_line
         )
+
+    @cached_property
+    def takers(self) -> frozenset[str]:
+        """The executors that get the results of the nodes before them: commands, and those that ask for it."""
+        return self.command_lines | {name for name, cls in self.executors.items() if cls.takes_results}
 
     def folder_of(self, cls: type[Executor]) -> str | None:
         """The folder that a worker must open to import this class; None where it is installed."""
@@ -115,18 +136,21 @@ def load_plugins(sources: Sources, built_in: Mapping[str, object]) -> Plugins:
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     executors: dict[str, type[Executor]] = {}
+    notifiers: dict[str, type[Notifier]] = {}
     known: list[Plugin] = []
     for found in (*_built_in(built_in), *find_plugins(sources)):
-        known.append(_taken(found, manager, executors, sources.blocked))
+        known.append(_taken(found, manager, executors, notifiers, sources.blocked))
     folder = str(sources.folder) if sources.folder is not None else None
-    return Plugins(known=tuple(known), executors=executors, folder=folder, manager=manager)
+    return Plugins(
+        known=tuple(known), executors=executors, notifiers=notifiers, folder=folder, manager=manager
+    )
 
 
 def _built_in(modules: Mapping[str, object]) -> Iterator[Found]:
     for name, module in modules.items():
         yield Found(
             name=name,
-            source=say("built in"),
+            source=partial(_itself, say("built in")),
             load=partial(_itself, module),
             version=partial(_itself, __version__),
         )
@@ -140,15 +164,14 @@ def _taken(
     found: Found,
     manager: pluggy.PluginManager,
     executors: dict[str, type[Executor]],
+    notifiers: dict[str, type[Notifier]],
     blocked: frozenset[str],
 ) -> Plugin:
-    plugin = Plugin(name=found.name, source=found.source, state=State.ACTIVE)
+    plugin = Plugin(found=found, state=State.ACTIVE)
     if found.name in blocked:
         return replace(plugin, state=State.BLOCKED)
     try:
-        plugin = replace(plugin, version=found.version())
-        module = found.load()
-        return _register(plugin, module, manager, executors)
+        return _register(plugin, found.load(), manager, executors, notifiers)
     except KeyboardInterrupt:
         raise
     except PluginFault as fault:
@@ -163,7 +186,11 @@ def _failed(plugin: Plugin, why: str) -> Plugin:
 
 
 def _register(
-    plugin: Plugin, module: object, manager: pluggy.PluginManager, executors: dict[str, type[Executor]]
+    plugin: Plugin,
+    module: object,
+    manager: pluggy.PluginManager,
+    executors: dict[str, type[Executor]],
+    notifiers: dict[str, type[Notifier]],
 ) -> Plugin:
     if manager.has_plugin(plugin.name):
         raise PluginFault(say("another plugin has the name {name!r} already: rename one", name=plugin.name))
@@ -175,25 +202,29 @@ def _register(
         raise PluginFault(say("it is loaded already, under another name")) from exc
     try:
         hooks = _hooks_of(module, manager)
-        classes = list(_classes_of(module))
+        classes = list(_classes_of(module, Executor, "register_executors"))
         for cls in classes:
             _check(cls)
+        ways = list(_classes_of(module, Notifier, "register_notifiers"))
+        for way in ways:
+            _check_notifier(way)
     except BaseException:
         manager.unregister(name=plugin.name)
         raise
     taken = [cls for cls in classes if executors.setdefault(cls.name, cls) is not cls]
+    doubled = [way for way in ways if notifiers.setdefault(way.name, way) is not way]
     return replace(
         plugin,
         hooks=hooks,
         executors=tuple(sorted(cls.name for cls in classes if cls not in taken)),
-        error=_left_out(taken, executors) if taken else None,
+        notifiers=tuple(sorted(way.name for way in ways if way not in doubled)),
+        error=_left_out(taken, executors, doubled, notifiers) if taken or doubled else None,
     )
 
 
 def _hooks_of(module: object, manager: pluggy.PluginManager) -> tuple[str, ...]:
     """The hooks that it implements. Raises PluginFault for one that this version does not know."""
     callers = manager.get_hookcallers(module) or []
-    known = {name for name in vars(hookspecs) if hasattr(getattr(hookspecs, name), "zquant_flow_spec")}
     for caller in callers:
         optional = all(impl.optionalhook for impl in caller.get_hookimpls() if impl.plugin is module)
         if not caller.has_spec() and not optional:
@@ -201,34 +232,44 @@ def _hooks_of(module: object, manager: pluggy.PluginManager) -> tuple[str, ...]:
                 say(
                     "this version knows no hook {hook!r}; its hooks are {known}",
                     hook=caller.name,
-                    known=joined(", ", sorted(known)),
+                    known=joined(", ", _known_hooks()),
                 )
             )
     return tuple(sorted(caller.name for caller in callers if caller.has_spec()))
 
 
-def _classes_of(module: Any) -> Iterable[type[Executor]]:
-    """What `register_executors` answers; without that hook the executors that the plugin itself defines."""
-    if isinstance(module, type) and issubclass(module, Executor):
+def _known_hooks() -> list[str]:
+    mark = f"{hookspecs.PROJECT}_spec"
+    return sorted(name for name, value in vars(hookspecs).items() if hasattr(value, mark))
+
+
+def _classes_of(module: Any, kind: type[Brought], hook: str) -> Iterable[type[Brought]]:
+    """What the hook answers; without it the classes of that kind that the plugin itself defines."""
+    if isinstance(module, type) and issubclass(module, kind):
         return [module]
-    register = getattr(module, "register_executors", None)
+    register = getattr(module, hook, None)
     if register is not None and hasattr(register, f"{hookspecs.PROJECT}_impl"):
         classes = list(register())
         for cls in classes:
-            if not (isinstance(cls, type) and issubclass(cls, Executor)):
+            if not (isinstance(cls, type) and issubclass(cls, kind)):
                 raise PluginFault(
-                    say("register_executors gives {what!r}, which is no Executor class", what=repr(cls)[:100])
+                    say(
+                        "{hook} gives {what!r}, which is no {kind} class",
+                        hook=hook,
+                        what=repr(cls)[:100],
+                        kind=kind.__name__,
+                    )
                 )
         return classes
-    return _defined_in(module) if isinstance(module, ModuleType) else ()
+    return _defined_in(module, kind) if isinstance(module, ModuleType) else ()
 
 
-def _defined_in(module: ModuleType) -> Iterator[type[Executor]]:
+def _defined_in(module: ModuleType, kind: type[Brought]) -> Iterator[type[Brought]]:
     home = module.__name__
     for value in vars(module).values():
         if (
             isinstance(value, type)
-            and issubclass(value, Executor)
+            and issubclass(value, kind)
             and hasattr(value, "name")
             and (value.__module__ == home or value.__module__.startswith(f"{home}."))
         ):
@@ -247,22 +288,52 @@ def _check(cls: type[Executor]) -> None:
         raise PluginFault(say("executor {cls}: `isolation` is process or thread", cls=where))
     if "<locals>" in where:
         raise PluginFault(say("executor {cls}: a worker can't import a class made in a function", cls=where))
-    if cls.run is not Executor.run and len(inspect.signature(cls.run).parameters) != 3:
+    if cls.run is not Executor.run and _takes(cls.run) != 3:
         raise PluginFault(say("executor {cls}: write `def run(self, context, config)`", cls=where))
 
 
-def _left_out(taken: list[type[Executor]], executors: Mapping[str, type[Executor]]) -> str:
-    return joined(
-        "; ",
-        [
-            say(
-                "executor {name!r} is left out: the name is taken by {other}",
-                name=cls.name,
-                other=executors[cls.name].entry(),
-            )
-            for cls in taken
-        ],
-    )
+def _takes(function: Callable[..., Any]) -> int:
+    """How many arguments it has; of a plain function without `inspect`, which takes its time."""
+    if isinstance(function, FunctionType) and not hasattr(function, "__wrapped__"):
+        return function.__code__.co_argcount
+    return len(inspect.signature(function).parameters)
+
+
+def _check_notifier(cls: type[Notifier]) -> None:
+    """The same of a notifier."""
+    where = cls.__qualname__
+    name = getattr(cls, "name", None)
+    if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= 100:
+        raise PluginFault(say("notifier {cls}: `name` must be a text of at most 100 characters", cls=where))
+    if not (isinstance(cls.Config, type) and issubclass(cls.Config, BaseModel)):
+        raise PluginFault(say("notifier {cls}: `Config` must be a pydantic model", cls=where))
+    if cls.send is Notifier.send or _takes(cls.send) != 3:
+        raise PluginFault(say("notifier {cls}: write `def send(self, message, config)`", cls=where))
+
+
+def _left_out(
+    taken: list[type[Executor]],
+    executors: Mapping[str, type[Executor]],
+    doubled: list[type[Notifier]],
+    notifiers: Mapping[str, type[Notifier]],
+) -> str:
+    of_executors = [
+        say(
+            "executor {name!r} is left out: the name is taken by {other}",
+            name=cls.name,
+            other=executors[cls.name].entry(),
+        )
+        for cls in taken
+    ]
+    of_notifiers = [
+        say(
+            "notifier {name!r} is left out: the name is taken by {other}",
+            name=cls.name,
+            other=notifiers[cls.name].__qualname__,
+        )
+        for cls in doubled
+    ]
+    return joined("; ", of_executors + of_notifiers)
 
 
 def _why(exc: BaseException) -> str:

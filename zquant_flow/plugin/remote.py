@@ -65,7 +65,7 @@ class RemoteExecutor(Executor):
             if kept["failures"]:
                 context.remember({**kept, "failures": 0})
         if done is None:
-            context.defer(getattr(config, "poll_seconds", self.poll_seconds))
+            return context.defer(getattr(config, "poll_seconds", self.poll_seconds))
         return done.result
 
     def terminate(self, context: Any, config: Any) -> None:

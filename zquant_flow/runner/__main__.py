@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import sys
 
@@ -75,9 +76,12 @@ def _lock(data_dir: str) -> int | None:
 def _output_dir(data_dir: str) -> str:
     path = os.path.join(data_dir, "outputs")
     os.makedirs(path, mode=0o700, exist_ok=True)
-    for name in os.listdir(path):  # of a runner that was killed
+    for entry in os.scandir(path):  # of a runner that was killed
         try:
-            os.unlink(os.path.join(path, name))
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                os.unlink(entry.path)
         except OSError:
             continue
     return path

@@ -56,6 +56,8 @@ class Calls:
             return _exited(exc.code)
         except BaseException as exc:
             return _raised(exc)
+        finally:
+            context.clean_up()
 
     def _call_of(self, order: Frame) -> Call:
         config = order["config"]

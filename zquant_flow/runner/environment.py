@@ -9,18 +9,17 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from zquant_flow.environment import RUNNER_MARK
 from zquant_flow.runner.protocol import Frame
 
 SECRETS = (
     "ZQUANT_FLOW_ADMIN_TOKEN",
     "ZQUANT_FLOW_SECRET_KEY",
+    "ZQUANT_FLOW_NOTIFY",
     "ZQUANT_FLOW_TOKEN",
     "ZQUANT_FLOW_DATABASE_URL",
 )
 """What belongs to the control plane and to no attempt."""
-
-RUNNER_MARK = "ZQUANT_FLOW_RUNNER"
-"""Whose attempt a process is: the data folder. A runner that follows a killed one finds what that left by it."""
 
 EXECUTION_ID = "ZQUANT_EXECUTION_ID"
 ATTEMPT = "ZQUANT_FLOW_ATTEMPT"

@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from zquant_flow.runner.environment import ATTEMPT, EXECUTION_ID, RUNNER_MARK
+from zquant_flow.environment import RUNNER_MARK
+from zquant_flow.runner.environment import ATTEMPT, EXECUTION_ID
 from zquant_flow.runner.loop import Loop, Timer
 from zquant_flow.runner.processes import Processes
 from zquant_flow.runner.protocol import Key

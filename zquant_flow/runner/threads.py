@@ -23,6 +23,7 @@ from zquant_flow.executors.context import Context, active, enter
 from zquant_flow.logs import AttemptLog
 from zquant_flow.runner.calls import Calls, folder_missing, set_up_logging
 from zquant_flow.runner.protocol import Decoder, Frame, Key, encode
+from zquant_flow.runner.secrets import find_secret
 
 TICK_SECONDS = 0.001
 BATCH = 16
@@ -195,7 +196,7 @@ class Crowd:
 
     def _carry(self, order: Frame) -> Frame:
         key = (order["id"], order["attempt"])
-        context = Context(order, self, AttemptLog(order["log"]))
+        context = Context(order, self, AttemptLog(order["log"]), find_secret)
         self._contexts[key] = context
         enter(context)
         if self._doomed and key in self._doomed:

@@ -23,6 +23,7 @@ from zquant_flow.executors.context import Context, Terminated, enter
 from zquant_flow.runner.calls import Calls, folder_missing, set_up_logging
 from zquant_flow.runner.environment import order_environment
 from zquant_flow.runner.protocol import Decoder, Frame, encode
+from zquant_flow.runner.secrets import find_secret
 
 POLL_INTERVAL = 0.02
 """How often a running attempt looks for a request to pause."""
@@ -54,7 +55,7 @@ class Alone:
                 self._run(frame["order"])
 
     def _run(self, order: Frame) -> None:
-        context = Context(order, self)
+        context = Context(order, self, find_secret=find_secret)
         try:
             done = self._prepared(order) or Variables().run(self._call, order, context)
         except Terminated:  # it came in the moment between the task's end and ours

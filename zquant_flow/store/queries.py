@@ -269,3 +269,35 @@ def children_of(database: Database, row: Any, *, limit: int = 200_000) -> Sequen
             .order_by(executions.c.id)
             .limit(limit)
         ).all()
+
+
+def ended_before(database: Database, task_id: int, execution_id: int, *, wanted: Iterable[str]) -> str | None:
+    """The status in which the last listed execution of a task before this one has ended; None for the first.
+
+    Those whose termination was `wanted`, by their error codes, don't count.
+    """
+    query = (
+        select(executions.c.status)
+        .where(
+            executions.c.task_id == task_id,
+            LISTED,
+            executions.c.id < execution_id,
+            executions.c.status.in_(("success", "failed", "completed", "terminated")),
+            or_(executions.c.error_code.is_(None), executions.c.error_code.not_in(list(wanted))),
+        )
+        .order_by(executions.c.created_time.desc(), executions.c.id.desc())
+        .limit(1)
+    )
+    with database.read() as connection:
+        found: str | None = connection.execute(query).scalar()
+    return found
+
+
+def attempt_fault(database: Database, execution_id: int, attempt: int) -> tuple[str | None, str | None]:
+    """Code and message of the error with which an attempt has ended."""
+    query = select(attempts.c.error_code, attempts.c.error_message).where(
+        attempts.c.execution_id == execution_id, attempts.c.attempt == attempt
+    )
+    with database.read() as connection:
+        row = connection.execute(query).first()
+    return (None, None) if row is None else (row.error_code, row.error_message)
