@@ -525,10 +525,10 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
 
 
 def plugins_of(page: Path, folder: Path) -> Plugins:
-    """The plugin files that a page shows, beside the built-ins; those that are not files of the folder are left out."""
+    """The plugin files and packages that a page shows, beside the built-ins; what is neither is left out."""
     for text in fenced(page, "python"):
-        if named := re.match(r"# plugins/(\w+\.py)\n", text):
-            (folder / named[1]).write_text(text)
+        if named := re.match(r"# (?:plugins/(\w+)|(\w+)/__init__)\.py\n", text):
+            (folder / f"{named[1] or named[2]}.py").write_text(text)
     return installed(Sources(folder=folder, entry_points=False))
 
 
