@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from zquant_flow.runner.environment import RUNNER_MARK
+from zquant_flow.environment import RUNNER_MARK
 
 
 def workers_of(data_dir: Path) -> set[psutil.Process]:
