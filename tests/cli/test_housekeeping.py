@@ -114,11 +114,6 @@ def test_a_file_that_is_there_is_refused(project: Path, zqf: Zqf) -> None:
     assert (project / "tasks" / "hello.yaml").read_text() == before
 
 
-def test_plugins_come_later(project: Path, zqf: Zqf) -> None:
-    done = zqf("new", "plugin", "x")
-    assert (done.code, "later release" in done.err) == (2, True)
-
-
 # The doctor
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from typing import Any
 
 import pytest
@@ -136,12 +136,11 @@ class TestSsh(ExecutorConformance):
 
 @pytest.fixture(scope="class")
 def _engine() -> None:
-    docker = pytest.importorskip("docker", reason="docker is not installed (extra docker)")
-    try:
-        with closing(docker.from_env(timeout=5)) as engine:
-            engine.ping()
-    except docker.errors.DockerException:
-        pytest.skip("no container engine answers: DOCKER_HOST says where one is")
+    pytest.importorskip("docker", reason="docker is not installed (extra docker)")
+    path = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
+    with socket.socket(socket.AF_UNIX) as sock:
+        if sock.connect_ex(path):
+            pytest.skip(f"no container engine answers at {path}: DOCKER_HOST says where one is")
 
 
 IMAGE = os.environ.get("ZQF_TEST_IMAGE", "busybox")

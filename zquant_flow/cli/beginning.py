@@ -48,15 +48,6 @@ def new_file(kind: str, name: str, *, python: bool, folder: Path | None) -> Path
     return path
 
 
-def refuse_plugin() -> None:
-    """Plugins are of a later release. Raises BadRequest."""
-    raise BadRequest(
-        say(
-            "`new plugin` comes with a later release; docs/executors.md says how to write an executor by hand"
-        )
-    )
-
-
 def _offer(path: Path, text: str) -> None:
     if path.exists():
         sys.stdout.write(t("kept    {path}: it is there", path=_shown(path)) + "\n")

@@ -28,6 +28,10 @@ Folder = Annotated[
     Path | None,
     typer.Option("--dir", file_okay=False, help=t("Where to put it."), show_default=t("the tasks folder")),
 ]
+PackageFolder = Annotated[
+    Path | None,
+    typer.Option("--dir", file_okay=False, help=t("Where to put it."), show_default=t("the working folder")),
+]
 
 
 @plugins.command("list", help=t("The plugins, their executors and hooks."))
@@ -148,8 +152,8 @@ def workflow(name: Name, python: Python = False, folder: Folder = None) -> None:
     new_file("workflow", name, python=python, folder=folder)
 
 
-@new.command(help=t("A plugin: of a later release."))
-def plugin(name: Name) -> None:
-    from zquant_flow.cli.beginning import refuse_plugin
+@new.command(help=t("A plugin: a package with an executor and its tests."))
+def plugin(name: Name, folder: PackageFolder = None) -> None:
+    from zquant_flow.cli.new_plugin import new_plugin
 
-    refuse_plugin()
+    new_plugin(name, folder=folder)

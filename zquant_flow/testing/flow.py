@@ -72,8 +72,9 @@ class Flow:
         """
         self.folder = folder
         self.root = root or Path.cwd()
-        self._classes = tuple(executors)
-        named = [*settings.pop("plugins", ()), *_modules(self._classes)]
+        self._classes = tuple(_not_installed(executors))
+        modules = (cls.__module__ for cls in self._classes)
+        named = [*settings.pop("plugins", ()), *dict.fromkeys(modules)]
         self._given = {"timezone": "UTC", "shutdown_grace": 0.0, "plugins": named, **settings}
         self.settings = Given(
             tasks_dir=tasks_dir or folder / "tasks",
@@ -255,12 +256,12 @@ class Flow:
         return registry.by_name[task]
 
 
-def _modules(executors: Iterable[type[Executor]]) -> Iterator[str]:
-    """The modules to be named as plugins: of those executors that no installed package brings."""
-    classes = tuple(executors)
-    if any(built_in().executors.get(cls.name) is not cls for cls in classes):
+def _not_installed(executors: Iterable[type[Executor]]) -> Iterator[type[Executor]]:
+    """Those that no package brings, so that their modules have to be named as plugins."""
+    left = [cls for cls in executors if built_in().executors.get(cls.name) is not cls]
+    if left:
         known = installed(Sources()).executors
-        yield from dict.fromkeys(cls.__module__ for cls in classes if known.get(cls.name) is not cls)
+        yield from (cls for cls in left if known.get(cls.name) is not cls)
 
 
 def _folder_of(cls: type[Executor]) -> str:
