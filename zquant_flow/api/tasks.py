@@ -21,6 +21,7 @@ from zquant_flow.core.model import TaskDef, TaskType, decode
 from zquant_flow.core.status import Status
 from zquant_flow.definitions.calendars import calendars_of
 from zquant_flow.definitions.faults import DefinitionErrors, FieldError
+from zquant_flow.engine.awaited import MISSING, tasks_awaited
 from zquant_flow.engine.tasks import state_tag
 from zquant_flow.errors import NotFound, TaskNotFound
 from zquant_flow.store import definitions as store
@@ -256,6 +257,12 @@ def _horizon(control: Control, definition: TaskDef) -> list[str]:
     return ["calendar_horizon"] if near else []
 
 
+def _awaited(control: Control, definition: TaskDef) -> list[str]:
+    """A warning where it waits for a task that is not there."""
+    unknown = tasks_awaited(definition) - control.registry.by_name.keys()
+    return [MISSING] if unknown else []
+
+
 def _shaped(
     control: Control,
     rows: Any,
@@ -275,7 +282,11 @@ def _shaped(
             definition,
             active=active.get(row.id, ()),
             latest=latest.get(row.latest_execution_id),
-            warnings=[*(warnings or {}).get(row.id, ()), *_horizon(control, definition)],
+            warnings=[
+                *(warnings or {}).get(row.id, ()),
+                *_horizon(control, definition),
+                *_awaited(control, definition),
+            ],
         )
         if include_nodes and definition.workflow is not None:
             by_name = control.registry.by_name

@@ -12,6 +12,7 @@ from zquant_flow.executors.python import PythonExecutor
 from zquant_flow.executors.script import ScriptExecutor
 from zquant_flow.executors.sql import SqlExecutor
 from zquant_flow.executors.ssh import SshExecutor
+from zquant_flow.executors.wait import WaitExecutor
 from zquant_flow.plugin.contract import Executor
 from zquant_flow.plugin.hookspecs import hookimpl
 
@@ -27,4 +28,5 @@ def register_executors() -> Sequence[type[Executor]]:
         ScriptExecutor,
         SqlExecutor,
         SshExecutor,
+        WaitExecutor,
     ]
