@@ -28,7 +28,7 @@ from zquant_flow.executors.installed import built_in, installed
 from zquant_flow.plugin.contract import Executor
 from zquant_flow.plugin.sources import Sources
 from zquant_flow.testing.outcomes import Run, run_of
-from zquant_flow.wording import joined
+from zquant_flow.wording import joined, say
 
 if TYPE_CHECKING:
     from zquant_flow.definitions.registry import Entry
@@ -211,7 +211,7 @@ class Flow:
         if isinstance(what, Path) or (isinstance(what, str) and "\n" not in what and ": " not in what):
             path = self.root / what
             if not path.is_file():
-                raise BadRequest(f"there is no file {path}")
+                raise BadRequest(say("there is no file {path}", path=str(path)))
             flow = self if here or path.is_relative_to(self.settings.tasks_dir) else self._at(_tasks_of(path))
             return flow, flow._of_file(path, task)
         text = what if isinstance(what, str) else _yaml({"name": "task", **what})
@@ -242,17 +242,17 @@ class Flow:
         self.scheduler.folder.load_now([relative])
         registry = operations.registry
         if errors := registry.errors.get(relative):
-            raise BadRequest(
-                joined(
-                    "\n", (fault_at(relative, fault.line, fault.column, fault.message) for fault in errors)
-                )
-            )
+            faults = [fault_at(relative, fault.line, fault.column, fault.message) for fault in errors]
+            raise BadRequest(joined("; ", faults))
         names = registry.names_of.get(relative, ())
         if task is None:
             workflows = [name for name in names if registry.by_name[name].definition.workflow is not None]
             task = choose(path, names, workflows)
         elif task not in names:
-            raise BadRequest(f"{relative} has no task {task!r}; it has {', '.join(names) or 'none'}")
+            has = joined(", ", names) or say("none")
+            raise BadRequest(
+                say("{file} has no task {name!r}; it has {names}", file=relative, name=task, names=has)
+            )
         return registry.by_name[task]
 
 
