@@ -69,6 +69,7 @@ def test_every_example_is_listed_and_none_has_an_error(client):
         ("script", "script.yaml"),
         ("http", "http.yaml"),
         ("sql", "sql.yaml"),
+        ("wait", "wait.yaml"),
         ("on_csv", "on_file.yaml"),
         ("on_json", "on_file_function.py"),
         ("told_when_it_fails", "notify.yaml"),
@@ -369,6 +370,14 @@ def test_statements_run_on_a_database(client):
     result = client.succeeded("sql")["result"]
     assert result["columns"] == ["symbol", "days", "highest"]
     assert result["rows"] == [["SH", 2, 3020.25], ["SZ", 1, 9800.0]]
+
+
+def test_what_is_there_already_is_waited_for_in_vain(client):
+    nodes = nodes_of(client.succeeded("wait"))
+    assert nodes["after_midnight"]["result"]["time"][11:16] == "00:00"
+    assert [file["path"].rpartition("/")[2] for file in nodes["delivered"]["result"]["files"]] == [
+        "wait.yaml"
+    ]
 
 
 def test_downloads_share_the_two_places_of_their_pool(client):

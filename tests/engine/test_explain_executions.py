@@ -353,3 +353,8 @@ def test_a_look_that_comes_later_says_when(h: Harness) -> None:
     assert said(h, one) == {
         "waiting_for_check": "it waits for something elsewhere, and looks again, until 2026-01-05 12:00:30 UTC"
     }
+    h.tick(31)
+    h.end(one, "deferred", after=30, progress={"message": "waits for the file a.csv"})
+    assert said(h, one) == {
+        "waiting_for_check": "it looks again at 2026-01-05 12:01:01 UTC: waits for the file a.csv"
+    }

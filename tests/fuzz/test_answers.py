@@ -115,6 +115,7 @@ class Filled:
                     backfill_id=self.backfill,
                     version=1,
                     name="command",
+                    plugin="builtin",
                 )
         more = {
             "get_execution": (f"/executions/{self.run}?include=attempts,children",),
@@ -139,7 +140,9 @@ def reading(world: World) -> Iterator[tuple[str, str, type[BaseModel]]]:
         for media in methods.get("get", {"responses": {"200": {"content": {}}}})["responses"]["200"][
             "content"
         ].items():
-            # A result is whatever a task has returned.
+            # A result is whatever a task has returned; nobody has a panel here.
+            if path.endswith("/panels/{plugin}/{name}"):
+                continue
             if media[0] == "application/json" and "$ref" in media[1]["schema"]:
                 name = media[1]["schema"]["$ref"].rpartition("/")[2]
                 yield path, methods["get"]["operationId"], getattr(models, name)

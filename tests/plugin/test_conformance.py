@@ -19,6 +19,7 @@ from zquant_flow.executors.python import PythonExecutor
 from zquant_flow.executors.script import ScriptExecutor
 from zquant_flow.executors.sql import SqlExecutor
 from zquant_flow.executors.ssh import SshExecutor
+from zquant_flow.executors.wait import WaitExecutor
 from zquant_flow.testing import ExecutorConformance, conformance
 
 WORK = """
@@ -55,6 +56,18 @@ TestExample = conformance(
     long={"duration_seconds": 60, "steps": 600},
     failing={"success_rate": 0, "duration_seconds": 0},
     loud={"message": "x" * 10_500, "steps": 10_000, "duration_seconds": 0},
+)
+
+TestWait = conformance(
+    WaitExecutor,
+    config={"time": "2026-01-05T00:00:00+00:00"},
+    long={"file": "世界.csv", "every_seconds": 1},
+    failing={"task": "nobody"},
+    skip={
+        "loud": "it says nothing",
+        "pause": "it has no attempt between two looks",
+        "unicode": "an instant has no words",
+    },
 )
 
 TestScript = conformance(

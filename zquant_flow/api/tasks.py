@@ -22,6 +22,7 @@ from zquant_flow.core.status import Status
 from zquant_flow.definitions.calendars import calendars_of
 from zquant_flow.definitions.faults import DefinitionErrors, FieldError
 from zquant_flow.definitions.notifications import unknown_channels
+from zquant_flow.engine.awaited import MISSING, tasks_awaited
 from zquant_flow.engine.tasks import state_tag
 from zquant_flow.errors import NotFound, TaskNotFound
 from zquant_flow.store import definitions as store
@@ -262,6 +263,12 @@ def _without_channel(control: Control, definition: TaskDef) -> list[str]:
     return ["unknown_channel"] if unknown_channels(definition, control.channels.names) else []
 
 
+def _awaited(control: Control, definition: TaskDef) -> list[str]:
+    """A warning where it waits for a task that is not there."""
+    unknown = tasks_awaited(definition) - control.registry.by_name.keys()
+    return [MISSING] if unknown else []
+
+
 def _shaped(
     control: Control,
     rows: Any,
@@ -285,6 +292,7 @@ def _shaped(
                 *(warnings or {}).get(row.id, ()),
                 *_horizon(control, definition),
                 *_without_channel(control, definition),
+                *_awaited(control, definition),
             ],
         )
         if include_nodes and definition.workflow is not None:

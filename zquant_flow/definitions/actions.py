@@ -21,6 +21,7 @@ from zquant_flow.definitions.faults import FieldError, Path, did_you_mean
 from zquant_flow.definitions.forms import UNBOUNDED, ActionForm, BackoffForm
 from zquant_flow.definitions.messages import explain_config
 from zquant_flow.errors import DefinitionError
+from zquant_flow.plugin.contract import Configs
 from zquant_flow.runner.words import find_operator, split_command
 from zquant_flow.wording import joined, say
 
@@ -58,7 +59,7 @@ def build_action(
         working_dir=_first(form.working_dir, outer and outer.working_dir, None),
         timeout=_timeout(_first(form.timeout, outer and outer.timeout, DEFAULT_TIMEOUT)),
         retry=build_retry(form, outer),
-        isolation=_first(form.isolation, outer and outer.isolation, Isolation.PROCESS),
+        isolation=_first(form.isolation, outer and outer.isolation, _isolation(executor, executors)),
         priority=_first(form.priority, outer and outer.priority, 0),
         pool=_first(form.pool, outer and outer.pool),
     )
@@ -66,6 +67,12 @@ def build_action(
 
 def _first(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
+
+
+def _isolation(executor: str, executors: Executors) -> Isolation:
+    """What holds for tasks that don't say: what the executor says."""
+    said = executors.isolations if isinstance(executors, Configs) else {}
+    return Isolation(said.get(executor, Isolation.PROCESS))
 
 
 def _timeout(bound: timedelta | str) -> timedelta | None:

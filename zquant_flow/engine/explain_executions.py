@@ -113,6 +113,8 @@ def _waiting(row: Any, situation: Situation) -> Reason:
         why = pool_is_full(pool, pool.ahead.get(row.id, 0))
     elif code == "slot":
         why = _slot(situation.slots, situation.ahead)
+    elif code == "check" and row.message:
+        return _check(row)
     else:
         why = PENDING.get(code) or say("it waits for {what}", what=code)
         until = row.waiting_until
@@ -122,6 +124,12 @@ def _waiting(row: Any, situation: Situation) -> Reason:
     if until is not None:
         why = say("{why}, until {instant}", why=why, instant=shown(until))
     return Reason(code=f"waiting_for_{code}", detail=why, until=until)
+
+
+def _check(row: Any) -> Reason:
+    """What its last look has told."""
+    detail = say("it looks again at {instant}: {told}", instant=shown(row.waiting_until), told=row.message)
+    return Reason(code="waiting_for_check", detail=detail, until=row.waiting_until)
 
 
 def _slot(slots: tuple[int, int], ahead: int | None) -> Message:

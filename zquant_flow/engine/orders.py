@@ -13,6 +13,7 @@ from zquant_flow.core.model import Action
 from zquant_flow.core.references import resolve
 from zquant_flow.core.sessions import Sessions, follows_sessions
 from zquant_flow.definitions.templates import with_templates
+from zquant_flow.engine.awaited import EXECUTOR as WAIT
 from zquant_flow.engine.large_results import LargeResults
 from zquant_flow.engine.memory import Execution, Filed
 from zquant_flow.engine.passing import arguments_of, from_files, passed
@@ -31,6 +32,7 @@ class Orders:
     """Makes orders. `plugins`: whose executors hold now; `bundle_folder`: where sources are unpacked.
 
     `calendars`: what is known of exchanges. `earlier`: from whose kept state an execution may go on.
+    `awaited`: what an attempt of `wait` is told.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Orders:
         bundle_folder: Callable[[str], str],
         calendars: Callable[[], Mapping[str, Sessions]] = dict,
         earlier: Callable[[Execution], Sequence[int]] = lambda execution: (),
+        awaited: Callable[[Execution, Mapping[str, Any]], Order] = lambda execution, config: {},
     ) -> None:
         self._large = LargeResults(data_dir)
         self._tasks_dir = tasks_dir
@@ -50,6 +53,7 @@ class Orders:
         self._bundle_folder = bundle_folder
         self._calendars = calendars
         self._earlier = earlier
+        self._awaited = awaited
         self._folders: dict[tuple[str, str | None], str] = {}
 
     def order(self, execution: Execution) -> Order:
@@ -112,6 +116,8 @@ class Orders:
                 self._name_class(order, action)
             if action.executor in plugins.takers:
                 self._pass_results(order, execution, "result_files")
+            if action.executor == WAIT:
+                order |= self._awaited(execution, order["config"])
         return order
 
     def _pass_results(self, order: Order, execution: Execution, files: str) -> None:

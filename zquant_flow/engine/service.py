@@ -31,6 +31,7 @@ from zquant_flow.core.schedule import Times
 from zquant_flow.core.status import Status
 from zquant_flow.definitions.calendars import calendars_of
 from zquant_flow.engine import log_files
+from zquant_flow.engine.awaited import Awaited
 from zquant_flow.engine.bell import Bell
 from zquant_flow.engine.bundles import BundleFolders
 from zquant_flow.engine.dispatcher import Dispatcher
@@ -174,6 +175,7 @@ class Engine:
             bundle_folder=BundleFolders(database, data_dir).folder,
             calendars=lambda: self.calendars.known,
             earlier=earlier.of,
+            awaited=Awaited(database, zone).facts,
         )
         self.lifecycle.workflows.session_days = orders.session_days
         self._backend = backend(self._from_backend, self._backend_lost)

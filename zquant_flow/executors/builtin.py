@@ -12,6 +12,7 @@ from zquant_flow.executors.python import PythonExecutor
 from zquant_flow.executors.script import ScriptExecutor
 from zquant_flow.executors.sql import SqlExecutor
 from zquant_flow.executors.ssh import SshExecutor
+from zquant_flow.executors.wait import WaitExecutor
 from zquant_flow.notifiers.by_apprise import AppriseNotifier
 from zquant_flow.notifiers.mail import EmailNotifier
 from zquant_flow.notifiers.webhook import WebhookNotifier
@@ -31,6 +32,7 @@ def register_executors() -> Sequence[type[Executor]]:
         ScriptExecutor,
         SqlExecutor,
         SshExecutor,
+        WaitExecutor,
     ]
 
 

@@ -67,7 +67,8 @@ class Context:
     """One attempt, seen from inside.
 
     `logical_time` is the instant that the run stands for (aware, UTC), None for a run that stands for none. `event` is what
-    started it, as expressions see it: its `kind` is None where nothing did but a schedule or a request.
+    started it, as expressions see it: its `kind` is None where nothing did but a schedule or a request. Only the executor `wait`
+    is told the `zone` of its task, and what was `seen` of the task that it waits for.
     """
 
     __slots__ = (
@@ -93,9 +94,11 @@ class Context:
         "node",
         "params",
         "pausing",
+        "seen",
         "stopping",
         "task",
         "values",
+        "zone",
     )
 
     def __init__(
@@ -117,6 +120,8 @@ class Context:
         self.node: str | None = order.get("node")
         self.params: dict[str, Any] = order.get("params") or {}
         self.event: Mapping[str, Any] = order.get("event") or {"kind": None}
+        self.seen: Mapping[str, Any] = order.get("seen") or {}
+        self.zone: str = order.get("zone") or "UTC"
         self.log = log
         self.values: dict[str, Any] | None = None
         self.stopping = False

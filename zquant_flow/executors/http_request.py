@@ -60,6 +60,22 @@ class Request:
             status, value = await self._again(client, self._read)
             return self._result(status, value)
 
+    async def look(self) -> tuple[bool, Any]:
+        """Whether the answer is the one that is waited for, with the result or why not. Raises Failure where it can't be asked for at all."""
+        config = self._config
+        async with self._client() as client:
+            try:
+                if config.save_to is not None:
+                    return True, await self._again(client, self._saved)
+                status, value = await self._again(client, self._read)
+            except Failure as exc:
+                return False, str(exc)
+            if config.until is not None:
+                found = _found(value, config.until.path)
+                if not config.until.holds(found):
+                    return False, f"{self._named}: {_shown(config.until.path, found)}"
+            return True, self._result(status, value)
+
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[httpx.AsyncClient]:
         config = self._config
@@ -150,7 +166,7 @@ class Request:
             found = _found(value, until.path)
             if until.holds(found):
                 return self._result(status, value)
-            told = f"{until.path} is {found!r}"[:200]
+            told = _shown(until.path, found)
             if time.monotonic() + until.every_seconds > deadline:
                 raise Failure("http_failed", f"{self._named}: after {until.at_most_seconds:g} s {told} still")
             self._context.progress(message=told)
@@ -209,6 +225,10 @@ def _found(value: Any, path: str) -> Any:
         return json_path.find(value, path)
     except LookupError:
         return None
+
+
+def _shown(path: str, found: Any) -> str:
+    return f"{path} is {found!r}"[:200]
 
 
 def _named(url: str) -> str:

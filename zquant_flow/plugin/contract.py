@@ -6,7 +6,7 @@ and termination come with it. `run` is called in a worker process under the runn
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -55,3 +55,20 @@ class Executor:
     def entry(cls) -> str:
         """Where a worker finds this class: `module:Class`."""
         return f"{cls.__module__}:{cls.__qualname__}"
+
+
+class Configs(dict[str, type[BaseModel]]):
+    """The config model of each executor by its name, and what holds for tasks that don't say."""
+
+    isolations: Mapping[str, str]
+    """By name, of those that have an `isolation` of their own."""
+
+    @classmethod
+    def of(cls, executors: Mapping[str, type[Executor]]) -> Configs:
+        configs = cls({name: kind.Config for name, kind in executors.items()})
+        configs.isolations = {
+            name: str(kind.isolation)
+            for name, kind in executors.items()
+            if kind.isolation != Executor.isolation
+        }
+        return configs

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from zquant_flow import __version__
 from zquant_flow.plugin import hookspecs
-from zquant_flow.plugin.contract import Executor
+from zquant_flow.plugin.contract import Configs, Executor
 from zquant_flow.plugin.discovery import Found, find_plugins
 from zquant_flow.plugin.namespace import in_folder
 from zquant_flow.plugin.notifiers import Notifier
@@ -85,9 +85,9 @@ class Plugins:
     notifiers: Mapping[str, type[Notifier]] = field(default_factory=dict)
 
     @property
-    def configs(self) -> Mapping[str, type[BaseModel]]:
+    def configs(self) -> Configs:
         """The config model of every executor, by the executor's name."""
-        return {name: cls.Config for name, cls in self.executors.items()}
+        return Configs.of(self.executors)
 
     @cached_property
     def command_lines(self) -> frozenset[str]:

@@ -242,23 +242,16 @@ class Flow:
         self.scheduler.folder.load_now([relative])
         registry = operations.registry
         if errors := registry.errors.get(relative):
-            raise BadRequest(
-                joined(
-                    "; ", (fault_at(relative, fault.line, fault.column, fault.message) for fault in errors)
-                )
-            )
+            faults = [fault_at(relative, fault.line, fault.column, fault.message) for fault in errors]
+            raise BadRequest(joined("; ", faults))
         names = registry.names_of.get(relative, ())
         if task is None:
             workflows = [name for name in names if registry.by_name[name].definition.workflow is not None]
             task = choose(path, names, workflows)
         elif task not in names:
+            has = joined(", ", names) or say("none")
             raise BadRequest(
-                say(
-                    "{path} has no task {name!r}; it has {names}",
-                    path=relative,
-                    name=task,
-                    names=joined(", ", names),
-                )
+                say("{file} has no task {name!r}; it has {names}", file=relative, name=task, names=has)
             )
         return registry.by_name[task]
 
