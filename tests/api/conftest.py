@@ -92,6 +92,7 @@ def scheduler(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> It
     settings = load_settings(
         database_url=database_url,
         tasks_dir=folder / "tasks",
+        plugins_dir=folder / "plugins",
         data_dir=folder / "data",
         admin_token=TOKEN,
         shutdown_grace=1.0,
