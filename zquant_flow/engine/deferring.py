@@ -97,8 +97,9 @@ class Deferring:
         """The outcome of the last look as that of the whole attempt."""
         if execution.ending is not None:
             outcome = {**outcome, "kind": _kind(execution.ending)}
-        if outcome["kind"] == "timeout":
-            outcome = {**outcome, "error": self._timed_out(execution)}
+        action = execution.action
+        if outcome["kind"] == "timeout" and action is not None and action.timeout is not None:
+            outcome = {**outcome, "error": f"timeout after {action.timeout / timedelta(seconds=1):g} s"}
         if execution.checks and execution.attempt_start is not None:
             seconds = max(0.0, (outcome["ended"] - execution.attempt_start) / 1e6)
             outcome = {**outcome, "started": execution.attempt_start, "seconds": seconds}
@@ -122,10 +123,6 @@ class Deferring:
         left = action.timeout / timedelta(seconds=1) - elapsed
         execution.time_left = max(1.0, left)
         return left
-
-    def _timed_out(self, execution: Execution) -> str:
-        assert execution.action is not None and execution.action.timeout is not None
-        return f"timeout after {execution.action.timeout / timedelta(seconds=1):g} s"
 
     def _outcome(self, execution: Execution) -> dict[str, Any]:
         now = self._memory.now

@@ -221,10 +221,12 @@ class Observing:
         return give
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        over = False
+        while not over:
             self._news.wait()
             self._stopping.wait(GATHER_SECONDS)
             self._news.clear()
+            over = self._stopping.is_set()  # what came before the stop is told still
             try:
                 self._tell()
             except Exception:
