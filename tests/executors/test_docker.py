@@ -19,7 +19,8 @@ from tests.executors.web import Answer, Asked, serving
 from tests.runner.client import Runner
 from tests.runner.waiting import until
 from zquant_flow.executors.context import Context
-from zquant_flow.executors.docker import DockerConfig, DockerExecutor
+from zquant_flow.executors.docker import DockerExecutor
+from zquant_flow.executors.docker_config import DockerConfig
 from zquant_flow.executors.docker_container import EXECUTION, FOLDER
 from zquant_flow.executors.failure import Failure
 

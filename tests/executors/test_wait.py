@@ -15,7 +15,8 @@ from tests.executors.web import Answer, Web, serving
 from zquant_flow.executors import wait_looks
 from zquant_flow.executors.context import Context, Deferred
 from zquant_flow.executors.failure import Failure
-from zquant_flow.executors.wait import WaitConfig, WaitExecutor
+from zquant_flow.executors.wait import WaitExecutor
+from zquant_flow.executors.wait_config import WaitConfig
 from zquant_flow.plugin.remote import MOST_FAILURES
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from zquant_flow.executors.context import Context, Terminated
-from zquant_flow.executors.docker import DockerConfig
+from zquant_flow.executors.docker_config import DockerConfig
 from zquant_flow.executors.failure import Failure, library
 
 TAIL = 4000

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from zquant_flow.executors.context import Context
 from zquant_flow.executors.failure import Failure
-from zquant_flow.executors.wait import CLOCK, KINDS, WaitConfig
+from zquant_flow.executors.wait_config import CLOCK, KINDS, WaitConfig
 from zquant_flow.plugin.remote import MOST_FAILURES
 
 LONGEST_SECONDS = 600.0
