@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from zquant_flow.errors import BadRequest
+from zquant_flow.errors import BadRequest, WrongState
 from zquant_flow.logs import LIMIT
 from zquant_flow.plugin.contract import Executor
 from zquant_flow.runner.attempts import GRACE
@@ -32,6 +33,7 @@ CASES = {
     "failing": "a config that is valid and fails",
     "loud": "a config that writes 100 MB to its log and succeeds",
 }
+BY_ITSELF = "`long` has ended by itself"
 LIFE_SECONDS = 0.3
 """How long one waits at most for a run to show that it is under way: not every executor writes or starts something."""
 LEFT_SECONDS = 15.0
@@ -206,13 +208,15 @@ class ExecutorConformance:
             lambda: flow.seen(execution_id).log or started_by_attempts(flow.settings.data_dir), LIFE_SECONDS
         )
         run = flow.seen(execution_id)
-        assert not run.ended, f"`long` has ended by itself\n{run}"
+        assert not run.ended, f"{BY_ITSELF}\n{run}"
         return execution_id
 
     def _ended_in_time(self, flow: Flow, execution_id: int) -> Run:
         began = time.monotonic()
-        flow.terminate(execution_id)
+        with suppress(WrongState):  # it has ended in this moment
+            flow.terminate(execution_id)
         run = flow.wait(execution_id, GRACE + LEFT_SECONDS)
+        assert run.status not in ("success", "failed"), f"{BY_ITSELF}\n{run}"
         assert (run.status, run.attempts) == ("terminated", ("terminated",)), run
         assert time.monotonic() - began < GRACE, "it does not heed terminate: it was killed after the grace"
         self._nothing_left(flow)
